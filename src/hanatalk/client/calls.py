@@ -1,0 +1,185 @@
+"""Calls of the client's public API: what a command, a window or a bot may ask of an open profile.
+
+Each call is a frozen value, each has one result type. The same values travel over the profile's unix socket (and later
+over the web app's WebSocket) as JSON, so it makes no difference which process owns the profile.
+
+CONVERSATION arguments are an id, a unique id prefix or a unique name (:raises UsageError: ``name.unknown``,
+``name.ambiguous``). Identifiers are lower-case hexadecimal; times are RFC 3339 in UTC.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """The profile's own account."""
+
+    account: str
+    device: str
+    name: str
+    relay: str
+    connected: bool
+    queued: int  # frames in the outbox that no relay has stored yet
+
+
+class InviteMade(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is ``stored`` once the relay holds the KeyPackage, ``queued`` while the link cannot be used yet."""
+
+    invite: str
+    expires_at: str
+    state: str
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The conversation that accepting made (or had made already: accepting again is idempotent)."""
+
+    conversation: str
+    name: str
+
+
+class Chat(msgspec.Struct, frozen=True, kw_only=True):
+    """`unread` counts messages I have not read; `last` is the last message's text."""
+
+    conversation: str
+    name: str
+    kind: str  # "direct" or "group"
+    members: int  # people, myself included
+    unread: int
+    last: str | None
+    verified: bool
+
+
+class ChatList(msgspec.Struct, frozen=True, kw_only=True):
+    chats: list[Chat]
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """`state`: ``queued``, ``stored``, ``delivered`` (decrypted by all) or ``read``."""
+
+    message: str
+    state: str
+
+
+class Synced(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages received, outbox frames stored, and frames still waiting."""
+
+    received: int
+    sent: int
+    pending: int
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message. `unread` = people other than the sender, myself included, who have not read it.
+
+    `state` of an own message as in `Sent`; of another's: ``received`` or ``read``.
+    """
+
+    message: str
+    conversation: str
+    from_: str = msgspec.field(name="from")
+    from_account: str
+    text: str
+    sent_at: str
+    state: str
+    unread: int
+    attachments: list[str] = []
+    expires_at: str | None = None
+    reply_to: str | None = None
+
+
+class MessageList(msgspec.Struct, frozen=True, kw_only=True):
+    """Oldest first."""
+
+    messages: list[Message]
+
+
+class ReadDone(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages became read by this call."""
+
+    read: int
+
+
+class Safety(msgspec.Struct, frozen=True, kw_only=True):
+    """`safety_number`: 60 digits in groups of five."""
+
+    safety_number: str
+    verified: bool
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing to tell."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_field="call"):
+    Result: ClassVar = Account
+
+
+class Invite(msgspec.Struct, frozen=True, kw_only=True, tag="invite", tag_field="call"):
+    Result: ClassVar = InviteMade
+    expires: int = 3 * 86400  # seconds
+
+
+class Accept(msgspec.Struct, frozen=True, kw_only=True, tag="accept", tag_field="call"):
+    Result: ClassVar = Accepted
+    link: str
+    wait: float = 10.0  # seconds for the relay to answer
+
+
+class Chats(msgspec.Struct, frozen=True, kw_only=True, tag="chats", tag_field="call"):
+    Result: ClassVar = ChatList
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send", tag_field="call"):
+    """Durable in the outbox when it returns; waits at most `wait` seconds for the relay to store it."""
+
+    Result: ClassVar = Sent
+    conversation: str
+    text: str
+    reply_to: str | None = None
+    wait: float = 5.0
+
+
+class Sync(msgspec.Struct, frozen=True, kw_only=True, tag="sync", tag_field="call"):
+    """Returns when every channel is caught up, the outbox is empty and no receipt is waiting, at the latest after `wait`.
+
+    :raises NetworkError: ``network.unreachable``
+    """
+
+    Result: ClassVar = Synced
+    wait: float = 10.0
+
+
+class Messages(msgspec.Struct, frozen=True, kw_only=True, tag="messages", tag_field="call"):
+    """People's messages only; never marks read."""
+
+    Result: ClassVar = MessageList
+    conversation: str
+    limit: int = 50
+
+
+class Read(msgspec.Struct, frozen=True, kw_only=True, tag="read", tag_field="call"):
+    Result: ClassVar = ReadDone
+    conversation: str
+
+
+class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):
+    Result: ClassVar = Safety
+    conversation: str
+    confirm: bool = False
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True, tag="lock", tag_field="call"):
+    """The owner closes the profile and ends: its keys are gone with the process."""
+
+    Result: ClassVar = Done
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True, tag="listen", tag_field="call"):
+    """From now on this caller gets events (`hanatalk.client.events`)."""
+
+    Result: ClassVar = Done
+
+
+Call = Status | Invite | Accept | Chats | Send | Sync | Messages | Read | Verify | Lock | Listen
+Result = Account | InviteMade | Accepted | ChatList | Sent | Synced | MessageList | ReadDone | Safety | Done

@@ -1,0 +1,97 @@
+"""Events of an open profile, named by what happened (the change feed as others see it)."""
+
+import msgspec
+
+from hanatalk.client.calls import Message
+
+
+class MessageReceived(msgspec.Struct, frozen=True, kw_only=True, tag="message", tag_field="event"):
+    """Somebody's message was decrypted and stored (or an own one was written here)."""
+
+    message: Message
+
+
+class StateChanged(msgspec.Struct, frozen=True, kw_only=True, tag="state", tag_field="event"):
+    """An own message moved on: ``stored``, ``delivered``, ``read``, ``failed``."""
+
+    conversation: str
+    message: str
+    state: str
+
+
+class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag="receipt", tag_field="event"):
+    """The unread count of a message changed; 0 means that the 1 goes out."""
+
+    conversation: str
+    message: str
+    unread: int
+
+
+class GapFound(msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="event"):
+    """Messages of one sender are missing (`first` to `last` of their counters); they were asked for again."""
+
+    conversation: str
+    from_: str = msgspec.field(name="from")
+    first: int
+    last: int
+
+
+class GapClosed(msgspec.Struct, frozen=True, kw_only=True, tag="gap-closed", tag_field="event"):
+    """What was missing has arrived."""
+
+    conversation: str
+    from_: str = msgspec.field(name="from")
+    first: int
+    last: int
+
+
+class EntryDamaged(msgspec.Struct, frozen=True, kw_only=True, tag="damaged", tag_field="event"):
+    """The relay delivered an entry that does not decrypt: refused. `code` says why."""
+
+    conversation: str
+    seq: int
+    code: str
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm", tag_field="event"):
+    """Something that must not happen happened; `code` is a key of the catalogues."""
+
+    conversation: str | None
+    code: str
+
+
+class MemberJoined(msgspec.Struct, frozen=True, kw_only=True, tag="member", tag_field="event"):
+    """A person (account) is now part of a conversation, or an invite was accepted."""
+
+    conversation: str
+    account: str
+    name: str
+
+
+class InviteRefused(msgspec.Struct, frozen=True, kw_only=True, tag="invite", tag_field="event"):
+    """Somebody tried to use an own invite that was used already; `refused` counts them."""
+
+    invite: str
+    refused: int
+
+
+class ConnectionChanged(msgspec.Struct, frozen=True, kw_only=True, tag="connection", tag_field="event"):
+    """The relay was reached or went away."""
+
+    relay: str
+    connected: bool
+    queued: int
+
+
+Event = (
+    MessageReceived
+    | StateChanged
+    | ReceiptReceived
+    | GapFound
+    | GapClosed
+    | EntryDamaged
+    | Alarm
+    | MemberJoined
+    | InviteRefused
+    | ConnectionChanged
+)
