@@ -3,6 +3,9 @@
 A store is synchronous and owned by one thread. Writes come in batches: `apply` makes a whole batch durable in one
 transaction and returns one result per operation, in order; a refused operation is a result, not an exception, and does
 not disturb the others. Days are whole UTC days since 1970-01-01: nothing finer is ever stored (HT-R, retention).
+
+Codes of a `Refusal` (spec/01-relay.md): ``stale-turn``, ``channel-full``, ``relay-full``, ``unknown-entry`` (an erase
+beyond the head), ``wrong-token`` (an erase without the right token), ``too-many-readers``.
 """
 
 from collections.abc import Sequence
@@ -10,16 +13,49 @@ from typing import Protocol
 
 import msgspec
 
+from hanatalk.errors import UsageError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, TakeId
 from hanatalk.wire.classes import EntryClass
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """Days an entry may stay. An operator may only lower them."""
+    """Days an entry may stay. An operator may only lower them.
+
+    :raises UsageError: ``retention.range`` below one day or above the default.
+    """
 
     message_days: int = 3  # classes message and attachment
     control_days: int = 30  # classes control and invite; also the channel's own row and its entry_ids
     taken_days: int = 1
+
+    def __post_init__(self) -> None:
+        for what, days, most in (
+            ("message", self.message_days, 3),
+            ("control", self.control_days, 30),
+            ("taken", self.taken_days, 1),
+        ):
+            if not 1 <= days <= most:
+                raise UsageError("retention.range", what=what, days=days, most=most)
+
+    def days(self, entry_class: EntryClass) -> int:
+        """Days an entry of this class may stay: one of day d goes at the start of d + this (HT-S-010)."""
+        if entry_class in (EntryClass.MESSAGE, EntryClass.ATTACHMENT):
+            return self.message_days
+        return self.control_days
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """How much may be held at once. Bytes are the bytes of entries, as padded by the clients.
+
+    Only control entries may use the last eighth of a channel's quota: a channel full of messages must still take the
+    commit that removes the member who filled it (T-022).
+    """
+
+    channel_entries: int = 2_000_000
+    channel_bytes: int = 1 << 30
+    total_entries: int = 100_000_000
+    total_bytes: int = 64 << 30
+    channel_readers: int = 8_192
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +185,11 @@ class Store(Protocol):
         ...
 
     def control_hash(self, channel_id: ChannelId, seq: int) -> bytes:
-        """Running hash over the control entries up to `seq` (32 zero bytes before the first)."""
+        """Running hash over the control entries up to `seq` (32 zero bytes before the first).
+
+        :raises StorageError: ``storage.forgotten``: a later control entry has expired, so the hash at `seq` is gone;
+            also for a channel that the store does not know.
+        """
         ...
 
     def expire(self, *, day: int) -> Expired:
