@@ -109,7 +109,7 @@ class ClientConnection:
         )
 
     def subscribe(self, channel_id: ChannelId, after_seq: int) -> None:
-        """SUBSCRIBE from the cursor on (HT-R-050): `EntryReceived` …, `CaughtUp`, then live. Replaces an earlier one."""
+        """SUBSCRIBE from the cursor on (HT-R-050): `EntryReceived` …, `CaughtUp`, then live."""
         self._when_open(channel_id, lambda handle: self._send(frames.Subscribe(handle=handle, after_seq=after_seq)))
 
     def append(

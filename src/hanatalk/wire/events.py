@@ -38,7 +38,7 @@ class EntryStored(msgspec.Struct, frozen=True):
 
 
 class EntryReceived(msgspec.Struct, frozen=True):
-    """One pushed entry (HT-R-050); `turn` is the channel's turn when it was appended. The relay may lie about all of it."""
+    """One pushed entry (HT-R-050); `turn` is the channel's turn when it was appended. The relay may lie."""
 
     channel_id: ChannelId
     seq: int

@@ -269,9 +269,9 @@ def encode(frames: Sequence[Frame]) -> bytes:
     return _encoder.encode(frames)
 
 
-def encode_entries(entries: Sequence[PushedEntry]) -> msgspec.Raw:
-    """The list of an ENTRIES frame, encoded once for all its subscribers."""
-    return msgspec.Raw(_encoder.encode(entries))
+def encode_entries(entries: Sequence[PushedEntry]) -> bytes:
+    """The list of an ENTRIES frame, encoded once for all its subscribers (`SharedEntries` takes it as a `Raw`)."""
+    return _encoder.encode(entries)
 
 
 def decode_client_frames(message: bytes) -> list[ClientFrame]:

@@ -1,7 +1,5 @@
 """Frames waiting to be written, cut into messages that keep HT-R-010."""
 
-import msgspec
-
 from hanatalk.wire import frames
 from hanatalk.wire.frames import FRAME_OVERHEAD, MESSAGE_FRAMES, MESSAGE_SIZE, Frame
 
@@ -61,12 +59,6 @@ class Outgoing:
 
 def frame_size(frame: Frame) -> int:
     """An upper bound of a frame's encoded size, without encoding it."""
-    if isinstance(frame, frames.SharedEntries):
-        return _raw_size(frame.entries) + 16
     entry = getattr(frame, "entry", None)
     policy = getattr(frame, "policy", "")
     return FRAME_OVERHEAD + (len(entry) if entry is not None else 0) + 4 * len(policy)
-
-
-def _raw_size(raw: msgspec.Raw) -> int:
-    return len(memoryview(raw))

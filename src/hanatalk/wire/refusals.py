@@ -18,7 +18,6 @@ class RefusalCode(enum.StrEnum):
     VERSION = "version"
     ACCESS_PASS = "access-pass"
     BUSY = "busy"
-    FLOOD = "flood"
     SLOW = "slow"
     DRAINING = "draining"
     REOPEN = "reopen"
@@ -34,7 +33,6 @@ class RefusalCode(enum.StrEnum):
     STALE_TURN = "stale-turn"
     NO_SUCH_ENTRY = "no-such-entry"
     ERASE_TOKEN = "erase-token"
-    RATE = "rate"
     QUOTA = "quota"
     FULL = "full"
 
@@ -52,7 +50,6 @@ ENDS_CONNECTION = frozenset(
         RefusalCode.VERSION,
         RefusalCode.ACCESS_PASS,
         RefusalCode.BUSY,
-        RefusalCode.FLOOD,
         RefusalCode.SLOW,
         RefusalCode.DRAINING,
         RefusalCode.REOPEN,
