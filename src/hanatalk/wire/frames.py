@@ -136,15 +136,15 @@ class Ping(Frame, frozen=True, tag=10):
 
 
 class RelayLimits(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What the relay accepts (HT-R-022). Sizes in bytes; a rate of 0 means no limit."""
+    """What the relay accepts (HT-R-022). Sizes in bytes; a rate of 0 means no limit. Faster clients are read slower."""
 
     message_size: Count
     entry_size: Count
     channels: Count  # open at once on one connection
     requests_per_second: Count  # per connection
     bytes_per_second: Count  # per connection
-    channel_entries_per_day: Count
-    channel_bytes_per_day: Count
+    channel_entries: Count  # held at once in one channel
+    channel_bytes: Count  # held at once in one channel
 
 
 class RetentionDays(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

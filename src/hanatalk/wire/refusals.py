@@ -6,7 +6,7 @@ import enum
 class RefusalCode(enum.StrEnum):
     """Why. A member is its own wire text, so a store may answer with the plain string."""
 
-    # These end the connection (HT-R-017).
+    # These end the connection (HT-R-017); with `storage` and `read-token-needed` it depends on the frame.
     MALFORMED = "malformed"
     TOO_LARGE = "too-large"
     NOT_BINARY = "not-binary"
@@ -21,6 +21,7 @@ class RefusalCode(enum.StrEnum):
     SLOW = "slow"
     DRAINING = "draining"
     REOPEN = "reopen"
+    STORAGE = "storage"
     UNEXPECTED_ANSWER = "unexpected-answer"
 
     # These refuse one request (HT-R-080).
@@ -31,29 +32,10 @@ class RefusalCode(enum.StrEnum):
     ENTRY_SIZE = "entry-size"
     FIELDS = "fields"
     STALE_TURN = "stale-turn"
-    NO_SUCH_ENTRY = "no-such-entry"
-    ERASE_TOKEN = "erase-token"
-    QUOTA = "quota"
-    FULL = "full"
+    CHANNEL_FULL = "channel-full"
+    RELAY_FULL = "relay-full"
+    UNKNOWN_ENTRY = "unknown-entry"
+    FORGOTTEN = "forgotten"
+    WRONG_TOKEN = "wrong-token"
+    TOO_MANY_READERS = "too-many-readers"  # never sent: ACK has no answer
 
-
-ENDS_CONNECTION = frozenset(
-    {
-        RefusalCode.MALFORMED,
-        RefusalCode.TOO_LARGE,
-        RefusalCode.NOT_BINARY,
-        RefusalCode.FRAGMENTED,
-        RefusalCode.HELLO_FIRST,
-        RefusalCode.HELLO_TWICE,
-        RefusalCode.REQUEST_ORDER,
-        RefusalCode.UNKNOWN_HANDLE,
-        RefusalCode.VERSION,
-        RefusalCode.ACCESS_PASS,
-        RefusalCode.BUSY,
-        RefusalCode.SLOW,
-        RefusalCode.DRAINING,
-        RefusalCode.REOPEN,
-        RefusalCode.UNEXPECTED_ANSWER,
-    }
-)
-"""A REFUSED frame with one of these has no request, and nothing follows it."""

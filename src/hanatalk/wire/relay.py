@@ -41,7 +41,7 @@ class RelayConnection:
             raise WireError("wire.closed")
         try:
             requests = frames.decode_client_frames(message)
-            state = self.state
+            state: State = self.state
             last_request = self._last_request
             for frame in requests:
                 kind = type(frame)

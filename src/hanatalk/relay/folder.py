@@ -1,0 +1,50 @@
+"""The relay's data folder: one relay at a time, and where its files lie."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from hanatalk.errors import StorageError
+
+
+class DataFolder:
+    """A data folder held by this process (HT-R-095).
+
+    The lock is the kernel's and ends with the process, however it ends: nothing is left behind by kill -9.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Create the folder (mode 0700) if need be and lock it.
+
+        :raises StorageError: ``relay.locked`` (another relay runs on it), ``relay.folder`` (cannot be made)
+        """
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path / "relay.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError("relay.folder", why=type(error).__name__) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise StorageError("relay.locked") from error
+
+    @property
+    def signing_key(self) -> Path:
+        """Seed of the relay's identity, apart from the store."""
+        return self.path / "signing.key"
+
+    @property
+    def store(self) -> Path:
+        """The store's database."""
+        return self.path / "store.db"
+
+    def free_bytes(self) -> int:
+        """What the disk has left for us."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize
+
+    def close(self) -> None:
+        """Let the next relay in."""
+        os.close(self._lock)

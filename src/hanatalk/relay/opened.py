@@ -1,0 +1,115 @@
+"""What the relay keeps in RAM, and only there: connections, opened channels, subscriptions, addresses."""
+
+from hanatalk.ids import ChannelId, Incarnation
+from hanatalk.relay.policy import Capability, Limits, TokenBucket
+from hanatalk.wire.relay import RelayConnection
+
+
+class Address:
+    """Where connections come from, by an opaque name; forgotten when nothing is owed."""
+
+    __slots__ = ("bytes", "connections", "requests")
+
+    def __init__(self, limits: Limits, *, now: float) -> None:
+        self.connections = 0
+        burst = limits.burst_seconds
+        rate = limits.address_requests_per_second
+        self.requests = TokenBucket(rate, burst=rate * burst, now=now)
+        rate = limits.address_bytes_per_second
+        self.bytes = TokenBucket(rate, burst=rate * burst, now=now)
+
+    def forgettable(self, *, now: float) -> bool:
+        return not self.connections and self.requests.full(now=now) and self.bytes.full(now=now)
+
+
+class Channel:
+    """A channel that some connection has open."""
+
+    __slots__ = ("channel_id", "head", "incarnation", "openers", "subscriptions")
+
+    def __init__(self, channel_id: ChannelId, incarnation: Incarnation, *, head: int) -> None:
+        self.channel_id = channel_id
+        self.incarnation = incarnation
+        self.head = head  # last committed seq
+        self.openers = 0
+        self.subscriptions: dict[Subscription, None] = {}
+
+
+class Opened:
+    """One handle of one connection."""
+
+    __slots__ = ("capability", "channel", "subscription")
+
+    def __init__(self, channel: Channel, capability: Capability) -> None:
+        self.channel = channel
+        self.capability = capability
+        self.subscription: Subscription | None = None
+
+
+class Subscription:
+    """Where one subscriber stands. Behind, it reads from the store; else it gets what is committed."""
+
+    __slots__ = ("behind", "caught_up", "channel", "cursor", "handle", "peer")
+
+    def __init__(self, peer: "Peer", channel: Channel, *, handle: int, cursor: int) -> None:
+        self.peer = peer
+        self.channel = channel
+        self.handle = handle
+        self.cursor = cursor
+        self.behind = True
+        self.caught_up = False  # CAUGHT_UP was sent
+
+
+class Peer:
+    """One connection."""
+
+    __slots__ = (
+        "address",
+        "behind",
+        "bytes",
+        "connected_at",
+        "connection",
+        "ended",
+        "handles",
+        "paused",
+        "requests",
+        "seen",
+    )
+
+    def __init__(self, limits: Limits, *, address: Address | None, now: float) -> None:
+        self.connection = RelayConnection()
+        self.address = address
+        self.handles: dict[int, Opened] = {}
+        self.behind: dict[Subscription, None] = {}
+        self.paused = False
+        self.ended = False
+        self.connected_at = now
+        self.seen = now
+        burst = limits.burst_seconds
+        self.requests = TokenBucket(limits.requests_per_second, burst=limits.requests_per_second * burst, now=now)
+        self.bytes = TokenBucket(limits.bytes_per_second, burst=limits.bytes_per_second * burst, now=now)
+
+    def spend(self, requests: int, size: int, *, now: float) -> float:
+        """Seconds until this connection, and its address, are no longer overdrawn."""
+        wait = max(self.requests.spend(requests, now=now), self.bytes.spend(size, now=now))
+        if self.address is not None:
+            wait = max(wait, self.address.requests.spend(requests, now=now), self.address.bytes.spend(size, now=now))
+        return wait
+
+
+class Unborn:
+    """Incarnations of channels that were opened but never appended to; the oldest go first (HT-R-005)."""
+
+    __slots__ = ("_incarnations", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._incarnations: dict[ChannelId, Incarnation] = {}
+        self._most = most
+
+    def pop(self, channel_id: ChannelId) -> Incarnation | None:
+        return self._incarnations.pop(channel_id, None)
+
+    def remember(self, channel_id: ChannelId, incarnation: Incarnation) -> None:
+        self._incarnations[channel_id] = incarnation
+        if len(self._incarnations) > self._most:
+            del self._incarnations[next(iter(self._incarnations))]

@@ -1,0 +1,113 @@
+"""What the relay allows. Pure: no clock (times are arguments, in seconds of any monotonic clock), no I/O, no state but
+the token buckets'.
+"""
+
+import hashlib
+import hmac
+
+import msgspec
+
+from hanatalk.ids import ReadToken, WriteToken
+from hanatalk.wire import frames
+from hanatalk.wire.channels import channel_id_of, read_verifier, write_verifier
+from hanatalk.wire.classes import EntryClass
+from hanatalk.wire.frames import ENTRY_SIZE, PROTOCOL_VERSION
+from hanatalk.wire.refusals import RefusalCode
+
+BURN_AFTER = 8  # readers; a larger number would be a fingerprint of the group (HT-R-043)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one relay accepts; an operator sets it. Rates are per second, 0 means no limit (HT-R-090 …)."""
+
+    entry_size: int = ENTRY_SIZE
+    connections: int = 20_000
+    connections_per_address: int = 256
+    channels: int = 4_096  # open at once on one connection
+    channels_in_all: int = 1_000_000  # open at once on all connections
+    requests_per_second: int = 2_000  # one connection
+    bytes_per_second: int = 32 << 20  # one connection
+    address_requests_per_second: int = 8_000
+    address_bytes_per_second: int = 64 << 20
+    burst_seconds: int = 10  # how much of an unused rate may be used at once
+    hello_deadline: float = 10.0  # seconds from connecting to HELLO
+    idle_deadline: float = 120.0  # seconds without one complete WebSocket frame
+    unborn_channels: int = 65_536  # incarnations remembered in RAM for channels nobody appended to
+    unsent_size: int = 1 << 20  # bytes that wait for one connection before its pushes are read from the store instead
+
+
+class Capability(msgspec.Struct, frozen=True):
+    """What an OPEN proved about a channel (HT-R-004)."""
+
+    read: bool
+    write: bool
+
+
+def check_hello(hello: frames.Hello, access_pass: bytes | None) -> RefusalCode | None:
+    """Version and access pass, the pass in constant time (HT-R-020, HT-R-021)."""
+    if PROTOCOL_VERSION not in hello.versions:
+        return RefusalCode.VERSION
+    if access_pass is None:
+        return None
+    # Digests are compared: their length says nothing about the pass's.
+    given = hashlib.sha256(hello.access_pass or b"").digest()
+    if not hmac.compare_digest(given, hashlib.sha256(access_pass).digest()) or hello.access_pass is None:
+        return RefusalCode.ACCESS_PASS
+    return None
+
+
+def check_open(request: frames.Open) -> Capability | RefusalCode:
+    """Whether tokens and verifiers make this channel id, and what they allow (HT-R-001, HT-R-004, HT-R-030)."""
+    read = read_verifier(ReadToken(request.read)) if request.read_is_token else request.read
+    write = write_verifier(WriteToken(request.write)) if request.write_is_token else request.write
+    if not hmac.compare_digest(channel_id_of(read, write), request.channel_id):
+        return RefusalCode.WRONG_CHANNEL_ID
+    return Capability(read=request.read_is_token, write=request.write_is_token)
+
+
+def check_append(request: frames.Append, capability: Capability, *, entry_size: int) -> RefusalCode | None:
+    """Token, size and the combination of fields (HT-R-004, HT-R-042, HT-R-043)."""
+    if not capability.write:
+        return RefusalCode.WRITE_TOKEN_NEEDED
+    if len(request.entry) > entry_size:
+        return RefusalCode.ENTRY_SIZE
+    entry_class = request.entry_class
+    if entry_class is EntryClass.MESSAGE:
+        forbidden = request.commit
+    elif entry_class is EntryClass.CONTROL:
+        # Else an insider commits, lets half the group follow, and erases it (T-028).
+        forbidden = request.burn_after is not None or request.erase_hash is not None
+    elif entry_class is EntryClass.ATTACHMENT:
+        forbidden = request.commit or request.turn is not None
+    else:
+        forbidden = request.commit or request.turn is not None or request.burn_after is not None
+    if forbidden or (request.burn_after is not None and request.burn_after > BURN_AFTER):
+        return RefusalCode.FIELDS
+    return None
+
+
+class TokenBucket:
+    """How much of a rate is left. Lives in RAM only; overdrawn, it names how long to wait (HT-R-091)."""
+
+    __slots__ = ("_burst", "_level", "_rate", "_then")
+
+    def __init__(self, rate: float, *, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._level = burst
+        self._then = now
+
+    def spend(self, cost: float, *, now: float) -> float:
+        """Take `cost` out, always. Returns the seconds until the bucket is no longer overdrawn, mostly 0."""
+        if not self._rate:
+            return 0.0
+        level = self._level + (now - self._then) * self._rate
+        if level > self._burst:
+            level = self._burst
+        self._then = now
+        self._level = level = level - cost
+        return 0.0 if level >= 0 else -level / self._rate
+
+    def full(self, *, now: float) -> bool:
+        """True if nothing is owed: such a bucket need not be remembered."""
+        return self._level + (now - self._then) * self._rate >= self._burst
