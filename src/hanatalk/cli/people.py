@@ -1,0 +1,93 @@
+"""Beginning: `init`, `invite`, `accept`, `verify`."""
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from hanatalk.cli import passphrase, rendering
+from hanatalk.cli.command import Command, takes_settings
+from hanatalk.cli.opened import ask
+from hanatalk.cli.output import Output
+from hanatalk.cli.settings import Settings, coloured
+from hanatalk.client import calls, create_profile
+from hanatalk.errors import UsageError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+class Duration(click.ParamType[int]):
+    """``90s``, ``30m``, ``12h``, ``3d``, ``2w``: whole seconds, at least one."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]{1,6})([smhdw])", str(value), re.ASCII)
+        if match is None or not int(match[1]):
+            raise UsageError("usage.duration", value=str(value))
+        return int(match[1]) * _SECONDS[match[2]]
+
+
+@click.command("init", cls=Command, help="cli.help.init")
+@click.option("--name", required=True, metavar="NAME", help="cli.init.name")
+@click.option("--relay", required=True, metavar="URL", help="cli.init.relay")
+@click.option("--no-passphrase", is_flag=True, help="cli.init.no-passphrase")
+@takes_settings
+def init(settings: Settings, *, name: str, relay: str, no_passphrase: bool) -> None:
+    """Make a profile: an account with this device."""
+    output = Output(settings)
+    secret = None if no_passphrase else passphrase.chosen(settings)
+    made = create_profile(settings.home, name=name, relay=relay, passphrase=secret)
+    output.result(
+        {"account": made.account, "device": made.device, "name": made.name},
+        output.say("cli.init.done", name=made.name, account=made.account),
+    )
+    output.note(f"cli.init.key.{made.key_place}")
+
+
+@click.command("invite", cls=Command, help="cli.help.invite")
+@click.option("--expires", type=Duration(), default="3d", metavar="3d", help="cli.invite.expires")
+@click.option("--qr", is_flag=True, help="cli.invite.qr")
+@takes_settings
+def invite(settings: Settings, *, expires: int, qr: bool) -> None:
+    """Make a link for one person."""
+    output = Output(settings)
+    made = ask(settings, calls.Invite(expires=expires), calls.InviteMade)
+    if qr:
+        from hanatalk.cli.qr import drawn  # segno is not needed otherwise
+
+        print(drawn(made.invite, colour=coloured(sys.stderr.isatty())), file=sys.stderr)
+    output.result(made, made.invite)
+    output.note("cli.invite.note", until=f"{rendering.moment(made.expires_at):%Y-%m-%d %H:%M}")
+    if made.state != "stored":
+        output.note("cli.invite.queued")
+
+
+@click.command("accept", cls=Command, help="cli.help.accept")
+@click.argument("link", metavar="LINK")
+@takes_settings
+def accept(settings: Settings, *, link: str) -> None:
+    """Begin a conversation with whoever made the link."""
+    output = Output(settings)
+    if link == "-":
+        link = sys.stdin.readline().strip()
+    accepted = ask(settings, calls.Accept(link=link.strip()), calls.Accepted)
+    output.result(accepted, output.say("cli.accept.done", name=accepted.name))
+    output.note("cli.accept.verify", name=accepted.name)
+
+
+@click.command("verify", cls=Command, help="cli.help.verify")
+@click.argument("conversation", metavar="CONV")
+@click.option("--confirm", is_flag=True, help="cli.verify.confirm")
+@takes_settings
+def verify(settings: Settings, *, conversation: str, confirm: bool) -> None:
+    """Show the safety number; with --confirm, say that it was compared."""
+    output = Output(settings)
+    safety = ask(settings, calls.Verify(conversation=conversation, confirm=confirm), calls.Safety)
+    groups = safety.safety_number.split()
+    rows = [" ".join(groups[start : start + 4]) for start in range(0, len(groups), 4)]
+    output.result(safety, "\n".join(rows))
+    output.note("cli.verify.verified" if safety.verified else "cli.verify.compare")

@@ -1,0 +1,64 @@
+"""Conversations as lines of text. Pure: the time zone and the painter are arguments."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, tzinfo
+
+from hanatalk.cli import shown
+from hanatalk.client.calls import Chat, Message
+
+Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
+YELLOW, DIM, BOLD, RED = "33", "2", "1", "31"
+
+_SMALL = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_MARKS = {"queued": "…", "stored": "✓", "delivered": "✓✓", "failed": "✗"}
+
+
+def moment(stamp: str, zone: tzinfo | None = None) -> datetime:
+    """An RFC 3339 time in the reader's time zone (None: this machine's)."""
+    return datetime.fromisoformat(stamp).astimezone(zone)
+
+
+def chat(chat: Chat, *, paint: Paint) -> str:
+    """One line per conversation: name, unread pill, the last message, the id's beginning."""
+    name = shown.name(chat.name) + (f" ({chat.members})" if chat.kind == "group" else "")
+    unread = f" {paint(f'[{chat.unread}]', BOLD)}" if chat.unread else ""
+    last = "" if chat.last is None else f"  {_one_line(chat.last)}"
+    return f"{paint(name, BOLD)}{unread}{last}  {paint(chat.conversation[:8], DIM)}"
+
+
+def history(
+    messages: Sequence[Message], *, own: str, me: str, paint: Paint, zone: tzinfo | None = None
+) -> Iterator[str]:
+    """A date above each day's messages, then one `message` each.
+
+    :param own: my account id; :param me: what my own messages are signed with ("Me", "나")
+    """
+    day = None
+    for one in messages:
+        sent = moment(one.sent_at, zone)
+        if sent.date() != day:
+            day = sent.date()
+            yield paint(f"── {day.isoformat()} ──", DIM)
+        yield message(one, own=own, me=me, paint=paint, zone=zone)
+
+
+def message(message: Message, *, own: str, me: str, paint: Paint, zone: tzinfo | None = None) -> str:
+    """Time, name, text; at an own message how far it got and, small, how many have not read it (the 1)."""
+    mine = message.from_account == own
+    name = me if mine else shown.name(message.from_)
+    start = f"{moment(message.sent_at, zone):%H:%M}  "
+    lines = shown.text(message.text).split("\n")
+    body = ("\n" + " " * len(start) + "  ").join(lines)
+    return f"{paint(start, DIM)}{paint(name, BOLD)}: {body}{_progress(message, paint) if mine else ''}"
+
+
+def _progress(message: Message, paint: Paint) -> str:
+    mark = _MARKS.get(message.state)
+    shown_mark = f" {paint(mark, RED if message.state == 'failed' else DIM)}" if mark else ""
+    count = f" {paint(str(message.unread).translate(_SMALL), YELLOW)}" if message.unread else ""
+    return shown_mark + count
+
+
+def _one_line(text: str, longest: int = 60) -> str:
+    line = " ".join(shown.text(text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -1,0 +1,110 @@
+"""Talking: `chats`, `send`, `sync`, `messages`, `read`."""
+
+import sys
+
+import click
+
+from hanatalk.cli import rendering
+from hanatalk.cli.command import Command, takes_settings
+from hanatalk.cli.opened import answered, ask, with_profile
+from hanatalk.cli.output import Output
+from hanatalk.cli.settings import Settings
+from hanatalk.client import Profile, calls
+from hanatalk.errors import UsageError
+
+
+@click.command("chats", cls=Command, help="cli.help.chats")
+@takes_settings
+def chats(settings: Settings) -> None:
+    """List the conversations."""
+    output = Output(settings)
+    found = ask(settings, calls.Chats(), calls.ChatList).chats
+    for chat in found:
+        output.result(chat, rendering.chat(chat, paint=output.painted))
+    if not found:
+        output.note("cli.chats.none")
+
+
+@click.command("send", cls=Command, help="cli.help.send")
+@click.argument("conversation", metavar="CONV")
+@click.argument("text", metavar="TEXT|-")
+@click.option("--reply-to", metavar="ID", help="cli.send.reply-to")
+@takes_settings
+def send(settings: Settings, *, conversation: str, text: str, reply_to: str | None) -> None:
+    """Put a message into the outbox and give the relay five seconds to store it."""
+    output = Output(settings)
+
+    def words() -> str:
+        return _from_stdin() if text == "-" else _sendable(text)
+
+    # the passphrase may be the first line of standard input, so the profile is opened before the text is read
+    async def deliver(profile: Profile) -> calls.Sent:
+        call = calls.Send(conversation=conversation, text=words(), reply_to=reply_to)
+        return await answered(profile, call, calls.Sent)
+
+    sent = with_profile(settings, deliver)
+    output.result(sent, output.say(f"cli.send.{sent.state}"))
+
+
+@click.command("sync", cls=Command, help="cli.help.sync")
+@click.option("--wait", type=click.FloatRange(min=0), default=10.0, metavar="SECONDS", help="cli.sync.wait")
+@takes_settings
+def sync(settings: Settings, *, wait: float) -> None:
+    """Fetch, decrypt, confirm, publish the outbox."""
+    output = Output(settings)
+    done = ask(settings, calls.Sync(wait=wait), calls.Synced)
+    output.result(done, output.say("cli.sync.done", received=done.received, sent=done.sent, pending=done.pending))
+
+
+@click.command("messages", cls=Command, help="cli.help.messages")
+@click.argument("conversation", metavar="CONV")
+@click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", help="cli.messages.limit")
+@takes_settings
+def messages(settings: Settings, *, conversation: str, limit: int) -> None:
+    """Print the last messages, oldest first."""
+    output = Output(settings)
+
+    async def fetch(profile: Profile) -> tuple[calls.Account, list[calls.Message]]:
+        call = calls.Messages(conversation=conversation, limit=limit)
+        found = await answered(profile, call, calls.MessageList)
+        return await answered(profile, calls.Status(), calls.Account), found.messages
+
+    account, found = with_profile(settings, fetch)
+    if output.is_json:
+        for message in found:
+            output.object(message)
+        return
+    for line in rendering.history(found, own=account.account, me=output.say("cli.me"), paint=output.painted):
+        output.line(line)
+    if not found:
+        output.note("cli.messages.none")
+
+
+@click.command("read", cls=Command, help="cli.help.read")
+@click.argument("conversation", metavar="CONV")
+@takes_settings
+def read(settings: Settings, *, conversation: str) -> None:
+    """Say that the conversation was read: the others' 1 goes out."""
+    output = Output(settings)
+    done = ask(settings, calls.Read(conversation=conversation), calls.ReadDone)
+    output.result(done, output.say("cli.read.done", count=done.read))
+
+
+def _from_stdin() -> str:
+    """All of standard input as typed, minus one final newline."""
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise UsageError("cli.send.not-utf8") from None
+    return _sendable(text.removesuffix("\n"))
+
+
+def _sendable(text: str) -> str:
+    """:raises UsageError: ``cli.send.empty``, ``cli.send.not-utf8`` (an argument that is no Unicode)"""
+    if not text:
+        raise UsageError("cli.send.empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("cli.send.not-utf8") from None
+    return text
