@@ -14,6 +14,6 @@ class CatalogueHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         sys.path.insert(0, str(Path(self.root) / "scripts"))
-        from compile_catalogues import compile_catalogues  # noqa: PLC0415
+        from compile_catalogues import compile_catalogues
 
         compile_catalogues(Path(self.root) / "src" / "hanatalk" / "words")

@@ -1,6 +1,6 @@
 """Compile the sentence catalogues: `src/hanatalk/words/<language>.po` to `.mo`. Quick when nothing changed.
 
-    python scripts/compile_catalogues.py
+python scripts/compile_catalogues.py
 """
 
 import os
