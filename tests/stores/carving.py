@@ -1,0 +1,38 @@
+"""Reads an encrypted SQLite file as an examiner who has the key: every page, whatever SQLite thinks of it.
+
+Independent of sqlite3mc: RFC 8439 by `cryptography`, over the layout that spec/04-storage.md HT-S-003 states.
+"""
+
+import struct
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+RESERVED = 32  # 16 bytes nonce, 16 bytes tag, at the end of each page
+WAL_HEADER, FRAME_HEADER = 32, 24
+
+
+def _page(page: bytes, number: int, key: bytes) -> bytes:
+    nonce = page[-32:-16]
+    counter = struct.pack("<I", (struct.unpack("<I", nonce[12:])[0] ^ number) & 0xFFFFFFFF)
+    first = Cipher(algorithms.ChaCha20(key, counter + nonce[:12]), mode=None).encryptor().update(bytes(64))
+    start = 24 if number == 1 else 0
+    count = struct.pack("<I", (struct.unpack("<I", counter)[0] + 1) & 0xFFFFFFFF)
+    stream = Cipher(algorithms.ChaCha20(first[32:], count + nonce[:12]), mode=None).decryptor()
+    return page[:start] + stream.update(page[start:-32]) + page[-32:]
+
+
+def decrypted(content: bytes, key: bytes, *, page_size: int = 4096) -> bytes:
+    """All pages of a database file, decrypted one after the other."""
+    return b"".join(
+        _page(content[at : at + page_size], at // page_size + 1, key) for at in range(0, len(content), page_size)
+    )
+
+
+def decrypted_wal(content: bytes, key: bytes, *, page_size: int = 4096) -> bytes:
+    """All frames of a write-ahead log, old generations included, decrypted one after the other."""
+    pages = []
+    step = FRAME_HEADER + page_size
+    for at in range(WAL_HEADER, len(content) - step + 1, step):
+        (number,) = struct.unpack(">I", content[at : at + 4])
+        pages.append(_page(content[at + FRAME_HEADER : at + step], number, key))
+    return b"".join(pages)
