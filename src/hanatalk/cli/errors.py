@@ -60,15 +60,15 @@ def from_bug(error: Exception) -> HanaError:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is None:
-        return LocalError("cli.bug", kind=type(error).__name__, place="?")
+        return LocalError("hana.bug", kind=type(error).__name__, place="?")
     module = str(trace.tb_frame.f_globals.get("__name__", "?"))
-    return LocalError("cli.bug", kind=type(error).__name__, place=f"{module}:{trace.tb_lineno}")
+    return LocalError("hana.bug", kind=type(error).__name__, place=f"{module}:{trace.tb_lineno}")
 
 
 def from_system(error: OSError) -> HanaError:
     """The disk, a permission, a missing file: the system's own words and the path."""
     path = "" if error.filename is None else str(error.filename)
-    return LocalError("cli.system", reason=error.strerror or type(error).__name__, path=path)
+    return LocalError("hana.system", reason=error.strerror or type(error).__name__, path=path)
 
 
 def _parameter(error: click.BadParameter) -> str:

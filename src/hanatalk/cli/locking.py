@@ -50,9 +50,9 @@ def wipe(settings: Settings, *, yes: bool) -> None:
     needs_passphrase(settings.home)  # raises if there is no profile here: a foreign folder is never touched
     if not yes:
         if output.is_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError("cli.wipe.unconfirmed")
+            raise UsageError("usage.unconfirmed")
         question = output.say("cli.wipe.ask", home=str(settings.home))
         if not click.confirm(question, err=True):
-            raise UsageError("cli.wipe.unconfirmed")
+            raise UsageError("usage.unconfirmed")
     wipe_profile(settings.home)
     output.result({"wiped": True}, output.say("cli.wipe.done"))

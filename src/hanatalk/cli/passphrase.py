@@ -27,20 +27,20 @@ def source(settings: Settings) -> Callable[[], str]:
 def chosen(settings: Settings) -> str:
     """A new profile's passphrase: asked twice, or read from the file.
 
-    :raises UsageError: ``cli.passphrase.differ``
+    :raises UsageError: ``passphrase.differ``
     """
     if settings.passphrase_file is not None:
         return from_file(settings)
     first = _asked(settings, "cli.passphrase.choose")
     if first != _asked(settings, "cli.passphrase.again"):
-        raise UsageError("cli.passphrase.differ")
+        raise UsageError("passphrase.differ")
     return first
 
 
 def from_file(settings: Settings) -> str:
     """The first line of the file, or of standard input for ``-``.
 
-    :raises UsageError: ``cli.passphrase.empty``, ``cli.passphrase.file``
+    :raises UsageError: ``profile.empty-passphrase``, ``passphrase.file``
     """
     path = settings.passphrase_file
     assert path is not None
@@ -52,29 +52,29 @@ def from_file(settings: Settings) -> str:
                 line = file.readline(LONGEST + 1)
         passphrase = line.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
-        raise UsageError("cli.passphrase.file", path=path) from None
+        raise UsageError("passphrase.file", path=path) from None
     if len(line) > LONGEST:
-        raise UsageError("cli.passphrase.file", path=path)
+        raise UsageError("passphrase.file", path=path)
     if not passphrase:
-        raise UsageError("cli.passphrase.empty")
+        raise UsageError("profile.empty-passphrase")
     return passphrase
 
 
 def _asked(settings: Settings, key: str) -> str:
     """Ask the person at the terminal, also while standard input is a pipe (``echo hello | hana send CONV -``).
 
-    :raises ProfileError: ``cli.passphrase.needed`` if nobody is there to ask
+    :raises ProfileError: ``profile.passphrase-needed`` if nobody is there to ask
     """
     if not (sys.stdin is not None and sys.stdin.isatty()) and not (sys.stderr.isatty() and _terminal()):
-        raise ProfileError("cli.passphrase.needed")
+        raise ProfileError("profile.passphrase-needed")
     from getpass import getpass
 
     try:
         passphrase = getpass(said(settings, key, {}) + " ")
     except EOFError:
-        raise ProfileError("cli.passphrase.needed") from None
+        raise ProfileError("profile.passphrase-needed") from None
     if not passphrase:
-        raise UsageError("cli.passphrase.empty")
+        raise UsageError("profile.empty-passphrase")
     return passphrase
 
 

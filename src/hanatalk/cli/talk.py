@@ -95,16 +95,16 @@ def _from_stdin() -> str:
     try:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError:
-        raise UsageError("cli.send.not-utf8") from None
+        raise UsageError("text.not-utf8") from None
     return _sendable(text.removesuffix("\n"))
 
 
 def _sendable(text: str) -> str:
-    """:raises UsageError: ``cli.send.empty``, ``cli.send.not-utf8`` (an argument that is no Unicode)"""
+    """:raises UsageError: ``text.empty``, ``text.not-utf8`` (an argument that is no Unicode)"""
     if not text:
-        raise UsageError("cli.send.empty")
+        raise UsageError("text.empty")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError("cli.send.not-utf8") from None
+        raise UsageError("text.not-utf8") from None
     return text
