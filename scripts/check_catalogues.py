@@ -3,8 +3,8 @@
     python scripts/check_catalogues.py            # prints what is wrong, exit code 1 if anything is
     python scripts/check_catalogues.py --missing  # prints entries to paste into the .po files
 
-What counts as asking: the code of an error (`XError("profile.none")`), of an alarm (`code="relay.hole"`), the refusals of
-the relay (`RefusalCode`, as ``relay.<name>``), and any string in `src` that looks like a key of a known family.
+What counts as asking: the code of an error (`XError("profile.none")`), of an alarm (`code="relay.hole"`), the refusals
+of the relay (`RefusalCode`, as ``relay.<name>``), and any string in `src` that looks like a key of a known family.
 """
 
 import ast
@@ -16,6 +16,9 @@ from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
+
+from hanatalk.words.catalogue import PLACEHOLDER
+from hanatalk.words.particles import PARTICLES
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "hanatalk"
@@ -141,19 +144,14 @@ def problems() -> list[str]:
 
 
 def _faults(entry: Sentence, language: str) -> Iterator[str]:
-    from hanatalk.words.particles import PARTICLES
-
     if entry.fuzzy:
         yield "is marked fuzzy"
     for form in entry.forms:
         if not form.strip():
             yield "is empty"
-        try:
-            specs = [spec or "" for _, spec in _fields(form)]
-        except ValueError as error:
-            yield f"does not parse: {error}"
-            continue
-        for spec in filter(None, specs):
+        if set(PLACEHOLDER.sub("", form)) & set("{}"):
+            yield "has a brace that belongs to no placeholder"
+        for spec in (match[2] for match in PLACEHOLDER.finditer(form) if match[2]):
             if language != "ko" or spec.removeprefix("~") not in PARTICLES:
                 yield f"{{…:{spec}}} is no particle of hanatalk.words.particles"
         if language == "ko" and BARE_PARTICLE.search(form):
@@ -161,16 +159,7 @@ def _faults(entry: Sentence, language: str) -> Iterator[str]:
 
 
 def _placeholders(entry: Sentence) -> set[str]:
-    try:
-        return {name for form in entry.forms for name, _ in _fields(form)}
-    except ValueError:  # reported as a fault of the entry
-        return set()
-
-
-def _fields(text: str) -> list[tuple[str, str | None]]:
-    from string import Formatter
-
-    return [(name, spec) for _, name, spec, _ in Formatter().parse(text) if name is not None]
+    return {match[1] for form in entry.forms for match in PLACEHOLDER.finditer(form)}
 
 
 def _title(entry: Sentence) -> str:

@@ -52,7 +52,7 @@ def test_the_small_source_is_clean(source: Path) -> None:
         ("code.py", "place='x'", "", "code.py:4: far.away"),
         ("code.py", "'far.away'", "'far.off' if 1 else 'far.away'", "en.po: no sentence for far.off"),
         ("words/en.po", "{place} is", "{spot} is", "far.away: placeholders differ: ko ['place'], en ['spot']"),
-        ("words/en.po", "{place} is", "{place is", "far.away: does not parse"),
+        ("words/en.po", "{place} is", "{place is", "far.away: has a brace that belongs to no placeholder"),
         ("words/ko.po", "{place:이/가}", "{place}가", "a particle is written out after a value"),
         ("words/ko.po", "{place:이/가}", "{place:가/이}", "is no particle"),
         ("words/ko.po", 'msgstr "y"', 'msgstr ""', "ko.po: hint of far.away: is empty"),

@@ -4,15 +4,17 @@ A lookup that raised would turn "the relay is gone" into a traceback, so an unkn
 unknown placeholder stays as written. The tests make sure that neither happens (tests/words/test_catalogues.py).
 """
 
-from collections.abc import Iterator, Mapping
+import os.path
+import re
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
-from pathlib import Path
-from string import Formatter
-from typing import Any
 
 from hanatalk.words.particles import PARTICLES, particle
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([^{}]+))?\}")
+"""``{name}`` and, in Korean, ``{name:이/가}`` (value and particle) or ``{name:~이/가}`` (the particle alone)."""
 
 
 class Language(StrEnum):
@@ -41,33 +43,25 @@ def hint(language: Language, key: str, /, **values: str | int) -> str:
     return _fill(text, values) if text != key else ""
 
 
-def placeholders(text: str) -> Iterator[str]:
-    """The names in braces of a catalogue's sentence, in order, repeats included. :raises ValueError: unbalanced braces"""
-    return (name for _, name, _, _ in Formatter().parse(text) if name is not None)
-
-
 @cache  # of a file that does not change while we run
 def _catalogue(language: Language) -> NullTranslations:
+    path = os.path.join(os.path.dirname(__file__), f"{language}.mo")  # pathlib would cost as much as all the rest
     try:
-        with Path(__file__).with_name(f"{language}.mo").open("rb") as opened:
+        with open(path, "rb") as opened:
             return GNUTranslations(opened)
     except FileNotFoundError:
         return NullTranslations()  # a checkout before `make setup`
 
 
-class _Filling(Formatter):
-    """``{name}`` and, in Korean, ``{name:이/가}`` (value and particle) or ``{name:~이/가}`` (the particle alone)."""
-
-    def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        return kwargs[key] if isinstance(key, str) and key in kwargs else f"{{{key}}}"
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        choice = format_spec.removeprefix("~")
-        if choice not in PARTICLES:
-            return str(value)
-        chosen = particle(str(value), choice)
-        return chosen if format_spec.startswith("~") else f"{value}{chosen}"
-
-
 def _fill(text: str, values: Mapping[str, str | int]) -> str:
-    return _Filling().vformat(text, (), values) if "{" in text else text
+    def filled(match: re.Match[str]) -> str:
+        name, spec = match[1], match[2] or ""
+        if name not in values:
+            return match[0]
+        value = str(values[name])
+        choice = spec.removeprefix("~")
+        if choice not in PARTICLES:
+            return value
+        return particle(value, choice) if spec.startswith("~") else value + particle(value, choice)
+
+    return PLACEHOLDER.sub(filled, text)

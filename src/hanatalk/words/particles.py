@@ -19,6 +19,7 @@ PARTICLES = {
 
 _PAIRS = {")": "(", "]": "[", "}": "{", "）": "（", "］": "［", "」": "「", "』": "『", "〉": "〈", "》": "《"}
 _QUIET = " .,!?…~-_'\"`‘’“”·;:\u200b\u200e\u200f\u202c\u2069\ufe0f"  # marks and invisible signs are not read aloud
+# 영 일 삼 육 칠 팔; the others end in vowels
 _DIGITS = {
     "0": "ㅇ",
     "1": "ㄹ",
@@ -26,7 +27,7 @@ _DIGITS = {
     "6": "ㄱ",
     "7": "ㄹ",
     "8": "ㄹ",
-}  # 영 일 삼 육 칠 팔; the others end in vowels
+}
 _LETTERS = {"L": "ㄹ", "M": "ㅁ", "N": "ㄴ", "R": "ㄹ"}  # 엘 엠 엔 알, read letter by letter
 _JAMO_VOWELS = range(0x314F, 0x3164)
 _JAMO_CONSONANTS = range(0x3131, 0x314F)
