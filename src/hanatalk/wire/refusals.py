@@ -16,7 +16,7 @@ class RefusalCode(enum.StrEnum):
     REQUEST_ORDER = "request-order"
     UNKNOWN_HANDLE = "unknown-handle"
     VERSION = "version"
-    ACCESS_PASS = "access-pass"
+    ACCESS_PASS = "access-pass"  # noqa: S105
     BUSY = "busy"
     SLOW = "slow"
     DRAINING = "draining"
@@ -27,8 +27,8 @@ class RefusalCode(enum.StrEnum):
     # These refuse one request (HT-R-080).
     WRONG_CHANNEL_ID = "wrong-channel-id"
     TOO_MANY_CHANNELS = "too-many-channels"
-    READ_TOKEN_NEEDED = "read-token-needed"
-    WRITE_TOKEN_NEEDED = "write-token-needed"
+    READ_TOKEN_NEEDED = "read-token-needed"  # noqa: S105
+    WRITE_TOKEN_NEEDED = "write-token-needed"  # noqa: S105
     ENTRY_SIZE = "entry-size"
     FIELDS = "fields"
     STALE_TURN = "stale-turn"
@@ -36,6 +36,6 @@ class RefusalCode(enum.StrEnum):
     RELAY_FULL = "relay-full"
     UNKNOWN_ENTRY = "unknown-entry"
     FORGOTTEN = "forgotten"
-    WRONG_TOKEN = "wrong-token"
+    WRONG_TOKEN = "wrong-token"  # noqa: S105
     TOO_MANY_READERS = "too-many-readers"  # never sent: ACK has no answer
 

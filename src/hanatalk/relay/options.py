@@ -1,0 +1,38 @@
+"""What an operator decides about one relay."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hanatalk.relay.policy import Limits
+from hanatalk.stores.interface import Quota, Retention
+
+
+class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Arguments of `relay.serve.run`. The access pass stays out of the repr.
+
+    :param host: a loopback address or name: plain ``ws://`` is refused elsewhere (HT-R-093).
+    :param port: 0 picks a free one.
+    :param data: folder for the store, its key and the signing key; None only with the memory store.
+    :param key: where the store's key lies: ``"beside"`` it, only in ``"ram"``, or the path of a file elsewhere.
+    :param policy: the operator's own words to every client, at most 1,024 characters.
+    :param least_free: bytes of disk below which new appends are refused (HT-R-044).
+    :param drain: seconds that stopping may take.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7710
+    data: Path | None = None
+    store: Literal["sqlite", "memory"] = "sqlite"
+    key: str = "beside"
+    retention: Retention = Retention()
+    quota: Quota = Quota()
+    limits: Limits = Limits()
+    access_pass: bytes | None = None
+    policy: str = ""
+    least_free: int = 256 << 20
+    drain: float = 5.0
+
+    def __repr__(self) -> str:
+        return f"RelayOptions(store={self.store!r}, access_pass={self.access_pass is not None})"

@@ -1,0 +1,390 @@
+"""The relay as a process: sockets (picows on uvloop), the clock, signals and the sweep around `RelayCore`.
+
+Everything runs on one thread. Messages that arrive in one turn of the event loop go into one batch: an idle relay
+commits at once, a busy one commits what came in while it was committing. Each connection gets at most one write per
+turn.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import ipaddress
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import picows
+import uvloop
+
+from hanatalk.errors import StorageError, UsageError
+from hanatalk.relay.core import RelayCore, Terms
+from hanatalk.relay.folder import DataFolder
+from hanatalk.relay.logs import RelayLog, relay_log, silent
+from hanatalk.relay.opened import Peer
+from hanatalk.relay.options import RelayOptions
+from hanatalk.relay.signing import ephemeral_key, key_in
+from hanatalk.stores.interface import Store
+from hanatalk.stores.memory import MemoryStore
+from hanatalk.wire.frames import MESSAGE_SIZE
+from hanatalk.wire.refusals import RefusalCode
+
+WRITE_BUFFER = 256 << 10  # bytes in a socket's buffer from which on its connection is paused (HT-R-055)
+READ_BUFFER = 2 << 10  # bytes; picows doubles it for connections that send much
+SWEEP_SECONDS = 5.0  # deadlines and the disk
+EXPIRY_SECONDS = 60.0  # between looks at the day: the lag of HT-R-071
+SECONDS_PER_DAY = 86_400
+
+
+def run(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain (HT-R-096). Blocks. `on_listening` gets the URL once it accepts.
+
+    :raises UsageError: ``relay.plain-host``, ``relay.data-needed``, ``relay.address-in-use``
+    :raises StorageError: the data folder is locked, or the store cannot be opened
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(options, on_listening))
+
+
+async def serve(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
+    """`run`, on a running loop. See there for what is raised."""
+    _check_host(options.host)
+    folder = DataFolder(options.data) if options.data is not None else None
+    try:
+        key = key_in(folder.signing_key) if folder is not None else ephemeral_key()
+        store = open_store(options, folder)
+        try:
+            terms = Terms(
+                limits=options.limits,
+                retention=options.retention,
+                quota=options.quota,
+                policy=options.policy,
+                access_pass=options.access_pass,
+            )
+            core = RelayCore(store, key=key, terms=terms, random=os.urandom)
+            await _Serving(core, options=options, folder=folder, log=relay_log(sys.stderr)).run(on_listening)
+        finally:
+            store.close()
+    finally:
+        if folder is not None:
+            folder.close()
+
+
+def open_store(options: RelayOptions, folder: DataFolder | None) -> Store:
+    """The store that the options name.
+
+    :raises UsageError: ``relay.data-needed``
+    :raises StorageError: it cannot be opened
+    """
+    if options.store == "memory":
+        return MemoryStore(retention=options.retention, quota=options.quota)
+    if folder is None:
+        raise UsageError("relay.data-needed")
+    raise NotImplementedError
+
+
+def _check_host(host: str) -> None:
+    if host == "localhost":
+        return
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise UsageError("relay.plain-host", host=host)
+
+
+def _day() -> int:
+    return int(time.time()) // SECONDS_PER_DAY
+
+
+class _Serving:
+    """One run of the relay."""
+
+    def __init__(self, core: RelayCore, *, options: RelayOptions, folder: DataFolder | None, log: RelayLog) -> None:
+        self.core = core
+        self.loop = asyncio.get_running_loop()
+        self.now = time.monotonic
+        self._options = options
+        self._folder = folder
+        self._log = log
+        self._listeners: dict[Peer, _Listener] = {}
+        self._ticking = False
+        self._stopping = asyncio.Event()
+        self._nobody = asyncio.Event()  # set while nobody is connected
+        self._failure: BaseException | None = None
+        self._swept_day = -1
+        self._address_salt = os.urandom(16)
+
+    async def run(self, on_listening: Callable[[str], None]) -> None:
+        loop, options = self.loop, self._options
+        loop.set_exception_handler(self._on_loop_error)
+        self._look_at_disk()
+        self._expire()
+        try:
+            server = await picows.ws_create_server(
+                lambda _: _Listener(self),
+                options.host,
+                options.port,
+                max_frame_size=MESSAGE_SIZE,
+                read_buffer_init_size=READ_BUFFER,
+                logger_name=silent(),
+                backlog=1024,
+            )
+        except OSError as error:
+            raise UsageError("relay.address-in-use", port=options.port) from error
+        timers = [asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep))]
+        timers.append(asyncio.create_task(self._every(EXPIRY_SECONDS, self._expire)))
+        with contextlib.suppress(RuntimeError, ValueError):  # not on the main thread: whoever runs us cancels us
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stopping.set)
+        port = server.sockets[0].getsockname()[1]
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self._log.info("listening", store=options.store)
+        on_listening(f"ws://{host}:{port}")
+        try:
+            await self._stopping.wait()
+        finally:
+            for timer in timers:
+                timer.cancel()
+            server.close()
+            await self._drain()
+        if self._failure is not None:
+            raise self._failure
+        self._log.info("stopped")
+
+    # --- the batch ---
+
+    def schedule(self) -> None:
+        """Something arrived or drained: commit, feed and write at the end of this turn of the loop."""
+        if not self._ticking:
+            self._ticking = True
+            self.loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        try:
+            if self.core.pending:
+                committed = self.core.commit(day=_day())
+                if committed.failure is not None:
+                    self._log.error("commit-failed", code=committed.failure, operations=committed.operations)
+                    self._look_at_disk()
+            self.core.feed()
+            self._write()
+        except Exception as error:  # noqa: BLE001 (logged, and ends the process: what is in RAM cannot be trusted)
+            self._fail(error)
+            return
+        if self.core.hungry:
+            self.schedule()
+
+    def _write(self) -> None:
+        for peer, messages in self.core.output():
+            listener = self._listeners.get(peer)
+            if listener is not None:
+                listener.write(messages, ended=peer.ended)
+
+    def log_bug(self, error: BaseException) -> None:
+        """Something escaped that should not exist."""
+        self._log.error("bug", error=type(error).__name__)
+
+    def _fail(self, error: BaseException) -> None:
+        self.log_bug(error)
+        self._failure = error
+        self._stopping.set()
+
+    def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # The default handler prints transports, and with them addresses.
+        error = context.get("exception")
+        self._log.error("loop", error=type(error).__name__ if error is not None else "unknown")
+
+    # --- connections ---
+
+    def connected(self, listener: "_Listener", address: str | None) -> Peer:
+        """A WebSocket is open."""
+        name = None
+        if address is not None and not ipaddress.ip_address(address).is_loopback:
+            # Behind an onion service or a proxy everybody is loopback: that names nobody. Others are salted and hashed.
+            name = hashlib.blake2b(address.encode(), key=self._address_salt, digest_size=16).digest()
+        peer = self.core.connect(address=name, now=self.now())
+        self._listeners[peer] = listener
+        self._nobody.clear()
+        self.schedule()
+        return peer
+
+    def disconnected(self, peer: Peer) -> None:
+        """It is gone."""
+        self._listeners.pop(peer, None)
+        self.core.disconnect(peer)
+        if not self._listeners:
+            self._nobody.set()
+
+    # --- timers ---
+
+    async def _every(self, seconds: float, work: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001
+                self._fail(error)
+
+    def _sweep(self) -> None:
+        self._look_at_disk()
+        for peer in self.core.sweep(now=self.now()):
+            listener = self._listeners.get(peer)
+            if listener is not None:
+                listener.ping()
+        for peer, listener in list(self._listeners.items()):
+            if peer.ended:
+                listener.hurry()
+        self.schedule()
+
+    def _look_at_disk(self) -> None:
+        if self._folder is None:
+            return
+        full = self._folder.free_bytes() < self._options.least_free
+        if full is not self.core.disk_full:
+            self.core.disk_full = full
+            self._log.warning("disk-full" if full else "disk-free")
+
+    def _expire(self) -> None:
+        day = _day()
+        if day != self._swept_day:
+            self._swept_day = day
+            self._expire_step(day)
+
+    def _expire_step(self, day: int) -> None:
+        try:
+            expired = self.core.expire(day=day)
+        except StorageError as error:
+            self._log.error("expiry", code=error.code)
+            self._swept_day = -1  # again at the next look
+            return
+        if expired.entries or expired.channels:
+            self._log.info("expired", entries=expired.entries, channels=expired.channels)
+            self.loop.call_later(0.02, self._expire_step, day)  # between two steps others are served
+        self.schedule()
+
+    # --- the end ---
+
+    async def _drain(self) -> None:
+        if self.core.pending and self._failure is None:
+            self._tick()
+        self.core.drain()
+        self._write()
+        if self._listeners:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._nobody.wait(), self._options.drain)
+        for listener in list(self._listeners.values()):
+            listener.abort()
+
+
+class _Listener(picows.WSListener):
+    """One WebSocket: passes messages to the core, pauses reading and pushing when it has to."""
+
+    def __init__(self, serving: _Serving) -> None:
+        self._serving = serving
+        self._transport: picows.WSTransport | None = None
+        self._peer: Peer | None = None
+        self._choked = False  # the socket takes no more
+        self._waiting = False  # over its rate
+        self._hurried = False
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self._transport = transport
+        underlying = transport.underlying_transport
+        underlying.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
+        peername = underlying.get_extra_info("peername")
+        self._peer = self._serving.connected(self, peername[0] if isinstance(peername, tuple) else None)
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        peer, serving = self._peer, self._serving
+        if peer is None:
+            return
+        kind = frame.msg_type
+        if kind == picows.WSMsgType.BINARY and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            try:
+                wait = serving.core.receive(peer, frame.get_payload_as_bytes(), now=serving.now())
+            except Exception as error:  # noqa: BLE001 (a bug must not take other people's connections with it)
+                serving.log_bug(error)
+                serving.core.end(peer, RefusalCode.MALFORMED)
+                wait = 0.0
+            if wait:
+                self._wait(wait)
+        elif kind == picows.WSMsgType.PONG:
+            peer.seen = serving.now()
+        elif kind == picows.WSMsgType.CLOSE:
+            transport.send_close(picows.WSCloseCode.OK)
+            transport.disconnect()
+        elif kind in (picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION):
+            serving.core.end(peer, RefusalCode.FRAGMENTED)
+        else:
+            serving.core.end(peer, RefusalCode.NOT_BINARY)
+        serving.schedule()
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        if self._peer is not None:
+            self._serving.disconnected(self._peer)
+            self._peer = None
+
+    def pause_writing(self) -> None:
+        self._choked = True
+        if self._peer is not None:
+            self._serving.core.pause(self._peer)
+        # A client that does not read its answers gets no more of them.
+        self._read_or_not()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        if self._peer is not None:
+            self._serving.core.resume(self._peer)
+            self._serving.schedule()
+        self._read_or_not()
+
+    def write(self, messages: list[bytes], *, ended: bool) -> None:
+        """Send; after the last words, close."""
+        transport = self._transport
+        if transport is None:
+            return
+        for message in messages:
+            transport.send(picows.WSMsgType.BINARY, message)
+        if ended:
+            transport.send_close(picows.WSCloseCode.POLICY_VIOLATION)
+            transport.disconnect()
+
+    def ping(self) -> None:
+        """Ask whether anybody is there."""
+        if self._transport is not None:
+            self._transport.send_ping()
+
+    def hurry(self) -> None:
+        """It was ended: whoever does not take the last words within a sweep goes without."""
+        if self._hurried:
+            self.abort()
+        self._hurried = True
+
+    def abort(self) -> None:
+        """Close without waiting for the other side."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    def _wait(self, seconds: float) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._read_or_not()
+            self._serving.loop.call_later(seconds, self._waited)
+
+    def _waited(self) -> None:
+        self._waiting = False
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._transport is None or self._transport.underlying_transport.is_closing():
+            return
+        underlying: Any = self._transport.underlying_transport
+        if self._choked or self._waiting:
+            underlying.pause_reading()
+        else:
+            underlying.resume_reading()
