@@ -141,7 +141,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send", tag_field="cal
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True, tag="sync", tag_field="call"):
-    """Returns when every channel is caught up, the outbox is empty and no receipt is waiting, at the latest after `wait`.
+    """Until every channel is caught up, the outbox empty and no receipt waiting; at the latest after `wait` seconds.
 
     :raises NetworkError: ``network.unreachable``
     """
@@ -159,8 +159,11 @@ class Messages(msgspec.Struct, frozen=True, kw_only=True, tag="messages", tag_fi
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True, tag="read", tag_field="call"):
+    """Waits at most `wait` seconds for the receipt to be stored."""
+
     Result: ClassVar = ReadDone
     conversation: str
+    wait: float = 3.0
 
 
 class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):

@@ -1,0 +1,298 @@
+"""Commits: intents, own commits until they come back, others' commits, eras (HT-M-031 … HT-M-035).
+
+An own commit is kept with its digest and merged only when it comes back through the channel. The lowest seq that is
+publicly valid wins, for every client alike.
+"""
+
+import hashlib
+import secrets
+
+import msgspec
+
+from hanatalk import mls
+from hanatalk.client import events
+from hanatalk.client.engine import accounts, content, keys, policy, sealing
+from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
+from hanatalk.client.engine.sending import era_channel, frame_for
+from hanatalk.errors import ContentError, HanaError, VerificationError
+from hanatalk.ids import AccountId, ChannelId, ConversationId, DeviceKey, Incarnation, RelayKey
+from hanatalk.localdb.rows import (
+    Channel,
+    Control,
+    Conversation,
+    ConversationState,
+    Intent,
+    IntentKind,
+    Member,
+    OutboxKind,
+    Outgoing,
+    Purpose,
+)
+from hanatalk.wire.channels import receipt_statement
+from hanatalk.wire.classes import EntryClass
+
+UPDATE_EVERY = 7 * DAY
+UPDATE_JITTER = 12 * 3_600_000
+ERA_LENGTH = 7 * DAY
+RETRY = 400  # milliseconds per leaf index: losers of a race try again one after the other
+
+
+def want(core: Core, conversation: ConversationId, kind: IntentKind, not_before: int) -> None:
+    """Remember that this device wants a commit; wanting it twice is wanting it once."""
+    known = core.db.first(Intent, "conversation = ? AND kind = ?", conversation, kind)
+    if known is None:
+        core.db.insert(Intent(conversation, kind, not_before))
+
+
+def renew(core: Core, row: Conversation, now: int) -> None:
+    """Weekly: an admin starts a new era, everybody else updates the own leaf (HT-M-035)."""
+    channel = era_channel(core, row)
+    agreed = policy.parse([(policy.EXTENSION, row.policy)])
+    if now >= channel.started_at + ERA_LENGTH and agreed.is_admin(core.identity.account):
+        want(core, row.conversation, IntentKind.NEW_ERA, now + secrets.randbelow(UPDATE_JITTER))
+    elif now >= row.updated_at + UPDATE_EVERY:
+        want(core, row.conversation, IntentKind.UPDATE, now + secrets.randbelow(UPDATE_JITTER))
+
+
+def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
+    """Make the commit an intent asks for, if the conversation stands still: caught up, nothing waiting or pending."""
+    row = core.conversation(intent.conversation)
+    channel = era_channel(core, row)
+    if (
+        row.state != ConversationState.JOINED
+        or channel.channel not in link.caught_up
+        or core.db.value("SELECT 1 FROM intent WHERE conversation = ? AND digest IS NOT NULL", row.conversation)
+        or core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation)
+    ):
+        return
+    shown = link.signed.get(channel.channel)
+    if channel.cursor and (shown is None or shown.control_hash != channel.control_hash):
+        if channel.channel not in link.asked_receipt:
+            link.asked_receipt.add(channel.channel)
+            link.connection.receipt(channel.channel, channel.cursor)
+        return
+    with core.transaction():
+        _commit(core, row, channel, intent, shown)
+
+
+def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, shown: Signed | None) -> None:
+    receipt = shown.seq.to_bytes(8) + shown.control_hash + shown.signature if shown else None
+    context = content.CommitContext(1, intent.kind == IntentKind.NEW_ERA, receipt)
+    group = core.group(row.conversation)
+    made = group.commit(self_update=True, aad=content.encode(context))
+    core.db.mls_write(row.conversation, made.writes)
+    entry = sealing.seal(
+        channel.seal_key,
+        channel.channel,
+        entry_class=EntryClass.CONTROL,
+        commit=True,
+        kind=sealing.BodyKind.MLS,
+        body=made.commit,
+    )
+    frame = frame_for(
+        channel, kind=OutboxKind.COMMIT, owner=row.conversation, entry=entry, entry_class=EntryClass.CONTROL
+    )
+    core.db.insert(msgspec.structs.replace(frame, is_commit=1, turn=channel.turn, epoch=row.epoch))
+    core.db.execute(
+        "UPDATE intent SET digest = ? WHERE conversation = ? AND kind = ?", made.digest, row.conversation, intent.kind
+    )
+
+
+def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, seq: int, now: int) -> None:
+    """The pending commit came back as the first valid candidate: merge it."""
+    digest = hashlib.sha256(message).digest()
+    intent = core.db.first(Intent, "conversation = ? AND digest = ?", row.conversation, digest)
+    group = core.group(row.conversation)
+    new_era = intent is not None and intent.kind == IntentKind.NEW_ERA
+    secret = group.pending_export(keys.ERA_LABEL, b"", 32) if new_era else None
+    core.db.mls_write(row.conversation, group.pending_merge())
+    core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
+    core.db.execute("DELETE FROM intent WHERE conversation = ? AND digest = ?", row.conversation, digest)
+    if new_era:
+        core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.UPDATE)
+    core.db.execute("UPDATE conversation SET updated_at = ? WHERE conversation = ?", now, row.conversation)
+    _merged(core, row, group, committer=row.own_leaf, secret=secret, channel=channel, now=now)
+
+
+def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedCommit, seq: int, now: int) -> None:
+    """Another's commit was staged: judge it; merge it, or skip it as everybody does."""
+    group = core.group(row.conversation)
+    members = {
+        member.leaf: policy.Leaf(
+            member.leaf, member.account, member.device, member.height, member.signature_key, member.path_commits
+        )
+        for member in core.members(row.conversation)
+    }
+    chains = {leaf.account: chain for leaf in members.values() if (chain := core.chain(leaf.account))}
+    agreed = policy.parse([(policy.EXTENSION, row.policy)])
+    core.db.mls_write(row.conversation, staged.writes)
+    try:
+        context = policy.check_commit(staged, policy=agreed, members=members, chains=chains)
+    except (VerificationError, ContentError) as error:
+        core.db.mls_write(row.conversation, group.staged_drop())
+        skipped(core, row, seq, error, now)
+        return
+    _compare_histories(core, channel, context.receipt, agreed.relays[0].relay_key, row, now)
+    if group.has_pending_commit:
+        core.db.mls_write(row.conversation, group.pending_discard())
+        core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
+        core.db.execute(
+            "UPDATE intent SET digest = NULL, not_before = ? WHERE conversation = ? AND digest IS NOT NULL",
+            now + RETRY * (1 + row.own_leaf),
+            row.conversation,
+        )
+    if context.new_era:
+        core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.NEW_ERA)
+    secret = group.staged_export(keys.ERA_LABEL, b"", 32) if context.new_era else None
+    core.db.mls_write(row.conversation, group.staged_merge())
+    _merged(core, row, group, committer=staged.sender, secret=secret, channel=channel, now=now)
+
+
+def skipped(core: Core, row: Conversation, seq: int, error: HanaError, now: int) -> None:
+    """A candidate that is invalid for everyone is skipped, and said."""
+    core.notice(
+        events.EntryDamaged(conversation=row.conversation.hex(), seq=seq, code=error.code), now, row.conversation
+    )
+
+
+def _compare_histories(
+    core: Core, channel: Channel, receipt: bytes | None, relay_key: RelayKey, row: Conversation, now: int
+) -> None:
+    """The relay signed to the committer what it had shown: the same as to us? (HT-M-034)"""
+    if receipt is None or channel.incarnation is None:
+        return
+    seq, control_hash, signature = int.from_bytes(receipt[:8]), receipt[8:40], receipt[40:]
+    try:
+        _verify_receipt(relay_key, channel.channel, channel.incarnation, Signed(seq, control_hash, signature))
+    except VerificationError:
+        return  # of another incarnation, or made up by the committer: says nothing about the relay
+    if own_hash(core, channel.channel, seq) != control_hash:
+        core.notice(
+            events.Alarm(conversation=row.conversation.hex(), code="relay.two-histories"), now, row.conversation
+        )
+
+
+def own_hash(core: Core, channel: ChannelId, seq: int) -> bytes:
+    """Running hash over the control entries this device was shown, up to `seq`."""
+    found = core.db.value(
+        "SELECT control_hash FROM control WHERE channel = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", channel, seq
+    )
+    return found if isinstance(found, bytes) else bytes(32)
+
+
+def _verify_receipt(relay_key: RelayKey, channel: ChannelId, incarnation: Incarnation, receipt: Signed) -> None:
+    statement = receipt_statement(channel, incarnation, seq=receipt.seq, control_hash=receipt.control_hash)
+    accounts.verify_signature(relay_key, receipt.signature, statement, "relay.bad-receipt")
+
+
+def signed(core: Core, link: Link, channel: Channel, receipt: Signed, now: int) -> None:
+    """The relay answered RECEIPT: keep it for the next commit if it signs what it has shown us."""
+    link.asked_receipt.discard(channel.channel)
+    conversation = ConversationId(channel.owner)
+    row = core.conversation(conversation)
+    agreed = policy.parse([(policy.EXTENSION, row.policy)])
+    incarnation = link.incarnations.get(channel.channel)
+    try:
+        if incarnation is None or own_hash(core, channel.channel, receipt.seq) != receipt.control_hash:
+            raise VerificationError("relay.two-histories")
+        _verify_receipt(agreed.relays[0].relay_key, channel.channel, incarnation, receipt)
+    except VerificationError as error:
+        core.notice(events.Alarm(conversation=conversation.hex(), code=error.code), now, conversation)
+        return
+    link.signed[channel.channel] = receipt
+
+
+def _merged(
+    core: Core,
+    row: Conversation,
+    group: mls.Group,
+    *,
+    committer: int,
+    secret: bytes | None,
+    channel: Channel,
+    now: int,
+) -> None:
+    """The group is in its next epoch: roster, policy and, with a new era, the channel follow."""
+    conversation = row.conversation
+    agreed = policy.parse(group.extensions())
+    core.db.execute(
+        "UPDATE conversation SET epoch = ?, policy = ? WHERE conversation = ?",
+        group.epoch,
+        policy.encode(agreed),
+        conversation,
+    )
+    if secret is not None:
+        core.db.execute("UPDATE member SET path_commits = 0 WHERE conversation = ?", conversation)
+    else:
+        core.db.execute(
+            "UPDATE member SET path_commits = path_commits + 1 WHERE conversation = ? AND leaf = ?",
+            conversation,
+            committer,
+        )
+    refresh_roster(core, conversation, group)
+    if secret is not None:
+        core.db.execute("UPDATE channel SET closed = 1 WHERE channel = ?", channel.channel)
+        start_era(core, conversation, secret, agreed.relays[0], epoch=group.epoch, now=now)
+
+
+def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -> None:
+    """Bring the member table in line with the tree. Credentials were verified before the commit was merged."""
+    known = {member.leaf: member for member in core.members(conversation)}
+    present = set()
+    for leaf in group.roster():
+        present.add(leaf.leaf)
+        found = accounts.read_credential(leaf.credential)
+        before = known.get(leaf.leaf)
+        same = before is not None and before.device == found.device
+        core.db.put(
+            Member(
+                conversation,
+                leaf.leaf,
+                AccountId(found.account),
+                DeviceKey(found.device),
+                found.height,
+                leaf.signature_key,
+                before.since_epoch if before is not None and same else group.epoch,
+                before.path_commits if before is not None and same else 0,
+            )
+        )
+    for leaf_index in known.keys() - present:
+        core.db.execute("DELETE FROM member WHERE conversation = ? AND leaf = ?", conversation, leaf_index)
+
+
+def start_era(
+    core: Core, conversation: ConversationId, secret: bytes, relay: policy.Relay, *, epoch: int, now: int
+) -> ChannelId:
+    """The era's channel, computed by every member alike (HT-M-020); joiners never learn the one before."""
+    era = keys.era(secret, relay.relay_key)
+    core.db.insert(
+        Channel(
+            era.channel,
+            Purpose.ERA,
+            conversation,
+            relay.url,
+            era.read_token,
+            era.write_token,
+            era.seal_key,
+            new_reader(),
+            None,
+            0,
+            0,
+            bytes(32),
+            epoch,
+            now,
+        )
+    )
+    core.db.execute("UPDATE conversation SET channel = ? WHERE conversation = ?", era.channel, conversation)
+    core.rescan()
+    return era.channel
+
+
+def record_control(core: Core, channel: Channel, seq: int, commit: bool, entry: bytes, control_hash: bytes) -> None:
+    """Keep a control entry and the running hash up to it."""
+    core.db.put(Control(channel.channel, seq, int(commit), control_hash, entry))
+
+
+def pending_frame(core: Core, conversation: ConversationId) -> Outgoing | None:
+    """The own commit that is on its way."""
+    return core.db.first(Outgoing, "owner = ? AND kind = ?", conversation, OutboxKind.COMMIT)

@@ -1,0 +1,189 @@
+"""What the parts of the engine share: the database, the MLS handles, the links to relays, events not yet published.
+
+The engine never waits, never looks at a clock and never touches a socket: the caller hands in what arrived and the time
+(`now`, milliseconds since 1970), the engine answers through the `ClientConnection`s it was given and `Core.events`.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+
+import msgspec
+
+from hanatalk import mls
+from hanatalk.client import events
+from hanatalk.client.engine import accounts, policy
+from hanatalk.errors import StorageError
+from hanatalk.ids import AccountId, ChannelId, ConversationId, EntryId, Incarnation, ReaderId
+from hanatalk.localdb.database import Database
+from hanatalk.localdb.rows import Account, Channel, Conversation, Member, Notice
+from hanatalk.wire.client import ClientConnection
+
+DAY = 86_400_000  # milliseconds
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this profile is."""
+
+    device: accounts.Device
+    chain: accounts.Chain
+    name: str
+
+    @property
+    def account(self) -> AccountId:
+        return self.chain.account
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """The relay's last receipt for a channel, verified."""
+
+    seq: int
+    control_hash: bytes
+    signature: bytes
+
+
+class Link:
+    """One relay connection as the engine sees it; all of it is forgotten when the connection goes."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.ready = False  # HELLO was answered
+        self.opened: set[ChannelId] = set()
+        self.incarnations: dict[ChannelId, Incarnation] = {}
+        self.caught_up: set[ChannelId] = set()
+        self.in_flight: set[EntryId] = set()
+        self.acknowledge: dict[ChannelId, int] = {}
+        self.signed: dict[ChannelId, Signed] = {}
+        self.asked_receipt: set[ChannelId] = set()
+        self.taking: set[ChannelId] = set()
+        self.rescan = True  # the channel table changed: look for channels to open
+        self.retry_at = 0  # after a refusal by limits: nothing is appended before
+
+
+class Core:
+    """See the module."""
+
+    def __init__(self, database: Database, identity: Identity) -> None:
+        self.db = database
+        self.identity = identity
+        self.links: dict[str, Link] = {}
+        self.events: list[events.Event] = []
+        self.received = 0  # people's messages received since the profile was opened
+        self.sent = 0  # outbox frames stored since the profile was opened
+        self._groups: dict[ConversationId, mls.Group] = {}
+        self._unpublished: list[events.Event] = []
+        self._depth = 0
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction; on rollback the MLS handles and unpublished events are thrown away. Nested uses join in."""
+        if self._depth:
+            yield
+            return
+        self._depth = 1
+        try:
+            with self.db.transaction():
+                yield
+        except BaseException:
+            self._groups.clear()
+            self._unpublished.clear()
+            raise
+        finally:
+            self._depth = 0
+        self.events.extend(self._unpublished)
+        self._unpublished.clear()
+
+    def emit(self, event: events.Event) -> None:
+        """Publish an event once the transaction is committed."""
+        self._unpublished.append(event)
+
+    def notice(self, event: events.Event, now: int, conversation: ConversationId | None = None) -> None:
+        """Publish an event and keep it for whoever looks later."""
+        self.db.insert(Notice(None, conversation, now, msgspec.json.encode(event)))
+        self.emit(event)
+
+    def group(self, conversation: ConversationId) -> mls.Group:
+        """The MLS handle, loaded from its rows if need be. :raises StorageError: ``storage.broken``"""
+        group = self._groups.get(conversation)
+        if group is None:
+            try:
+                group = mls.Group.load(conversation, self.db.mls_rows(conversation))
+            except mls.MlsError as error:
+                raise StorageError("storage.broken", what="group") from error
+            self._groups[conversation] = group
+        return group
+
+    def adopt(self, conversation: ConversationId, group: mls.Group) -> None:
+        """Keep the handle of a group that was just made."""
+        self._groups[conversation] = group
+
+    def conversation(self, conversation: ConversationId) -> Conversation:
+        """:raises StorageError: ``storage.broken`` if it does not exist (ids come from our own rows)"""
+        row = self.db.first(Conversation, "conversation = ?", conversation)
+        if row is None:
+            raise StorageError("storage.broken", what="conversation")
+        return row
+
+    def channel(self, channel: ChannelId) -> Channel | None:
+        return self.db.first(Channel, "channel = ?", channel)
+
+    def members(self, conversation: ConversationId) -> list[Member]:
+        return self.db.find(Member, "conversation = ? ORDER BY leaf", conversation)
+
+    def account(self, account: AccountId) -> Account | None:
+        return self.db.first(Account, "account = ?", account)
+
+    def chain(self, account: AccountId) -> accounts.Chain | None:
+        row = self.account(account)
+        if row is None:
+            return None
+        return accounts.verify_chain(msgspec.msgpack.decode(row.chain, type=list[bytes]), account=account)
+
+    def name(self, account: AccountId) -> str:
+        """How the account calls itself; empty if it never said."""
+        row = self.account(account)
+        return row.name if row else ""
+
+    def conversation_name(self, conversation: Conversation) -> str:
+        """A direct conversation is called like the other person."""
+        agreed = policy.parse([(policy.EXTENSION, conversation.policy)])
+        if agreed.name is not None:
+            return agreed.name
+        return next(
+            (
+                self.name(member.account)
+                for member in self.members(conversation.conversation)
+                if member.account != self.identity.account
+            ),
+            "",
+        )
+
+    def remember_account(self, chain: accounts.Chain, name: str | None = None) -> None:
+        """Store a verified chain (the longer one wins) and, if it came with one, the name.
+
+        :raises VerificationError: ``chain.fork``
+        """
+        known = self.account(chain.account)
+        if known is not None:
+            old = accounts.verify_chain(msgspec.msgpack.decode(known.chain, type=list[bytes]))
+            chain = accounts.longer(old, chain)
+        row = Account(
+            chain.account,
+            name if name is not None else (known.name if known else ""),
+            msgspec.msgpack.encode(list(chain.links)),
+            known.verified if known else 0,
+        )
+        self.db.put(row)
+
+    def rescan(self) -> None:
+        """The channel table changed."""
+        for link in self.links.values():
+            link.rescan = True
+
+
+def new_reader() -> ReaderId:
+    return ReaderId(secrets.token_bytes(16))
+
+
+def new_entry_id() -> EntryId:
+    return EntryId(secrets.token_bytes(16))

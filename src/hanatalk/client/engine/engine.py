@@ -1,0 +1,264 @@
+"""The engine's face: what arrived and the time go in, frames (in the `ClientConnection`s) and events come out.
+
+The runtime calls `connected`, `received`, `disconnected` and `tick`; after each of them it flushes every connection and
+publishes `take_events`. Calls of people are methods too. No call waits for anything.
+"""
+
+import msgspec
+
+from hanatalk.client import calls, events
+from hanatalk.client.engine import accounts, content, invites, links, relays, sending, views
+from hanatalk.client.engine.core import Core, Identity, Link
+from hanatalk.errors import HanaError, StorageError, UsageError
+from hanatalk.ids import AccountId, ChannelId, MessageId
+from hanatalk.localdb.database import Database
+from hanatalk.localdb.rows import Acceptance, Account, Invite, Message
+from hanatalk.wire.client import ClientConnection
+from hanatalk.wire import events as wire
+
+CHORES_EVERY = 3_600_000  # milliseconds
+
+
+def check_name(name: str) -> str:
+    """A display name, trimmed. :raises UsageError: ``name.invalid``"""
+    name = name.strip()
+    if not 0 < len(name) <= content.NAME_LIMIT or not name.isprintable():
+        raise UsageError("name.invalid", limit=content.NAME_LIMIT)
+    return name
+
+
+def create(database: Database, *, name: str, relay: str) -> Identity:
+    """Fill a new local database: device key, account (its sigchain's first link), name, relay.
+
+    :raises UsageError: ``name.invalid``
+    """
+    name = check_name(name)
+    device = accounts.Device(accounts.new_seed())
+    chain = accounts.create(device)
+    with database.transaction():
+        database.put_setting("device-seed", device.seed)
+        database.put_setting("account", chain.account)
+        database.put_setting("relay", relay.encode())
+        database.insert(Account(chain.account, name, msgspec.msgpack.encode(list(chain.links)), 1))
+        database.execute("INSERT INTO relay (url, key) VALUES (?, NULL)", relay)
+    return Identity(device, chain, name)
+
+
+def identity(database: Database) -> Identity:
+    """Who the open database belongs to. :raises StorageError: ``storage.foreign``"""
+    seed, account = database.setting("device-seed"), database.setting("account")
+    row = database.first(Account, "account = ?", account) if account else None
+    if seed is None or row is None:
+        raise StorageError("storage.foreign")
+    chain = accounts.verify_chain(msgspec.msgpack.decode(row.chain, type=list[bytes]), account=AccountId(row.account))
+    return Identity(accounts.Device(seed), chain, row.name)
+
+
+class Engine:
+    """One open profile. Not safe for several threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._core = Core(database, identity(database))
+        self._next_chores = 0
+
+    # relays ---------------------------------------------------------------------------------------------------
+
+    @property
+    def home_relay(self) -> str:
+        """Where new invites and Welcomes are left."""
+        return (self._core.db.setting("relay") or b"").decode()
+
+    def wanted_relays(self) -> set[str]:
+        """Relays to be connected with: the own one, those of conversations, those with something to send or take."""
+        found = {self.home_relay}
+        for query in (
+            "SELECT DISTINCT relay FROM channel WHERE closed = 0",
+            "SELECT DISTINCT relay FROM outbox",
+        ):
+            found.update(str(url) for (url,) in self._core.db.tuples(query))
+        for row in self._core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL"):
+            found.add(links.parse(row.link).relay_url)
+        return found
+
+    def connected(self, url: str, connection: ClientConnection, now: int) -> None:
+        """A connection is up; its HELLO is queued."""
+        self._core.links[url] = Link(connection)
+        self._pump(now)
+
+    def disconnected(self, url: str) -> None:
+        """The connection is gone; what was in flight will be sent again, byte by byte the same."""
+        link = self._core.links.pop(url, None)
+        if link is not None and link.ready:
+            self._emit_connection(url, connected=False)
+
+    def received(self, url: str, arrived: list[wire.Event], now: int) -> None:
+        """What one message of a relay reported: one transaction; if that fails, one for each event.
+
+        :raises StorageError: the disk said no; nothing of what failed is lost, it is fetched again after a reconnect
+        """
+        link = self._core.links.get(url)
+        if link is None:
+            return
+        was_ready = link.ready
+        try:
+            self._take(url, link, arrived, now)
+        except StorageError:
+            link.acknowledge.clear()
+            raise
+        except HanaError:
+            link.acknowledge.clear()
+            for event in arrived:
+                self._take(url, link, [event], now)
+        if link.ready and not was_ready:
+            self._emit_connection(url, connected=True)
+        self._pump(now)
+
+    def _take(self, url: str, link: Link, arrived: list[wire.Event], now: int) -> None:
+        with self._core.transaction():
+            for event in arrived:
+                relays.take_event(self._core, url, link, event, now)
+            relays.settle(self._core, now)
+
+    def tick(self, now: int) -> None:
+        """Do what is due at `now`."""
+        if now >= self._next_chores:
+            self._next_chores = now + CHORES_EVERY
+            relays.chores(self._core, now)
+        for link in self._core.links.values():
+            if link.retry_at and now >= link.retry_at:
+                link.retry_at = 0
+        self._pump(now)
+
+    def next_tick(self) -> int:
+        """When `tick` wants to be called at the latest, in milliseconds since 1970."""
+        due = relays.next_due(self._core)
+        return self._next_chores if due is None else min(due, self._next_chores)
+
+    def _pump(self, now: int) -> None:
+        relays.due(self._core, now)
+        for url, link in self._core.links.items():
+            relays.pump(self._core, url, link, now)
+
+    def _emit_connection(self, url: str, *, connected: bool) -> None:
+        queued = self._core.db.number("SELECT count(*) FROM outbox WHERE relay = ?", url)
+        self._core.events.append(events.ConnectionChanged(relay=url, connected=connected, queued=queued))
+
+    def is_ready(self, url: str) -> bool:
+        """HELLO was answered."""
+        link = self._core.links.get(url)
+        return link is not None and link.ready
+
+    def take_events(self) -> list[events.Event]:
+        """Drain what was published."""
+        found, self._core.events = self._core.events, []
+        return found
+
+    # what people ask ------------------------------------------------------------------------------------------
+
+    def pending(self, now: int) -> int:
+        """Frames in the outbox, and receipts, requests and commits that are due soon."""
+        return relays.pending(self._core, now)
+
+    def caught_up(self) -> bool:
+        """Every channel at every reachable relay that is wanted is read to its head."""
+        return all(relays.caught_up(self._core, url) for url in self.wanted_relays())
+
+    def counts(self) -> tuple[int, int]:
+        """People's messages received and frames stored since the profile was opened."""
+        return self._core.received, self._core.sent
+
+    def account(self) -> calls.Account:
+        who = self._core.identity
+        return calls.Account(
+            account=who.account.hex(),
+            device=who.device.key.hex(),
+            name=who.name,
+            relay=self.home_relay,
+            connected=self.is_ready(self.home_relay),
+            queued=self._core.db.number("SELECT count(*) FROM outbox"),
+        )
+
+    def knows_relay(self) -> bool:
+        """The own relay was reached at least once."""
+        return self._core.db.value("SELECT key FROM relay WHERE url = ?", self.home_relay) is not None
+
+    def invite(self, *, expires: int, now: int) -> Invite:
+        """:param expires: seconds; :raises UsageError, NetworkError: see `invites.offer`"""
+        row = invites.offer(self._core, self.home_relay, expires=expires, now=now)
+        self._pump(now)
+        return row
+
+    def invite_made(self, row: Invite) -> calls.InviteMade:
+        queued = self._core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.invite)
+        return calls.InviteMade(
+            invite=row.link, expires_at=views.rfc3339(row.expires_at), state="queued" if queued else "stored"
+        )
+
+    def accept(self, link: str, now: int) -> ChannelId:
+        """Begin accepting; `accepted` says how it went. :raises ContentError, UsageError: see `invites.begin`"""
+        row = invites.begin(self._core, link, now=now)
+        self._pump(now)
+        return row.channel
+
+    def accepted(self, channel: ChannelId) -> calls.Accepted | None:
+        """The conversation, or None while the relay has not answered or what we left there is not stored yet.
+
+        :raises HanaError: with the code of what went wrong
+        """
+        row = self._core.db.first(Acceptance, "channel = ?", channel)
+        if row is None:
+            return None
+        if row.failure is not None:
+            raise invites.failed(row.failure)
+        if row.conversation is None:
+            return None
+        if self._core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation):
+            return None
+        return self.accepted_so_far(channel)
+
+    def accepted_so_far(self, channel: ChannelId) -> calls.Accepted | None:
+        """The conversation even if the Welcome still waits in the outbox."""
+        row = self._core.db.first(Acceptance, "channel = ?", channel)
+        if row is None or row.conversation is None:
+            return None
+        conversation = self._core.conversation(row.conversation)
+        return calls.Accepted(conversation=row.conversation.hex(), name=self._core.conversation_name(conversation))
+
+    def send(self, conversation: str, text: str, *, reply_to: str | None, now: int) -> Message:
+        """Durable in the outbox when it returns. :raises UsageError, ContentError, LocalError:"""
+        row = views.resolve(self._core, conversation)
+        reply = views.resolve_message(self._core, reply_to) if reply_to else None
+        if reply is not None and reply.conversation != row.conversation:
+            raise UsageError("message.unknown", message=reply_to or "")
+        message = sending.send_text(
+            self._core, row.conversation, text, reply_to=MessageId(reply.message) if reply else None, now=now
+        )
+        self._publish_own(message)
+        self._pump(now)
+        return message
+
+    def _publish_own(self, message: Message) -> None:
+        row = self._core.conversation(message.conversation)
+        page = views.messages(self._core, row, 1)
+        self._core.events.extend(events.MessageReceived(message=shown) for shown in page.messages)
+
+    def state(self, message: Message) -> str:
+        """Current state of an own message."""
+        return views.state(self._core, message)
+
+    def chats(self) -> calls.ChatList:
+        return views.chats(self._core)
+
+    def messages(self, conversation: str, limit: int) -> calls.MessageList:
+        """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
+        return views.messages(self._core, views.resolve(self._core, conversation), limit)
+
+    def read(self, conversation: str, now: int) -> calls.ReadDone:
+        """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
+        done = views.read(self._core, views.resolve(self._core, conversation).conversation, now)
+        self._pump(now)
+        return done
+
+    def verify(self, conversation: str, *, confirm: bool) -> calls.Safety:
+        """:raises UsageError: ``name.unknown``, ``name.ambiguous``, ``verify.group``"""
+        return views.safety(self._core, views.resolve(self._core, conversation), confirm=confirm)

@@ -1,0 +1,108 @@
+"""Missing numbers: found, shown, asked for, closed (HT-C-030, HT-C-031). No silent loss."""
+
+from hanatalk.client import events
+from hanatalk.client.engine import content, sending
+from hanatalk.client.engine.core import Core
+from hanatalk.client.engine.receipts import stream
+from hanatalk.ids import ConversationId, DeviceKey
+from hanatalk.localdb.rows import Conversation, Gap, Member
+
+RETRY = (0, 10_000, 60_000, 600_000, 3_600_000)  # milliseconds until it is asked again
+OPEN_END_TRIES = 3  # whether something was missing at all is not known: do not ask for ever
+
+
+def open_end(core: Core, conversation: ConversationId, device: DeviceKey) -> None:
+    """Something did not decrypt: this device may have sent more than we have."""
+    first = stream(core, conversation, device).highest + 1
+    if not core.db.value(
+        "SELECT 1 FROM gap WHERE conversation = ? AND device = ? AND first = ?", conversation, device, first
+    ):
+        core.db.insert(Gap(conversation, device, first, content.OPEN_END))
+
+
+def counted(core: Core, row: Conversation, sender: Member, counter: int, now: int) -> None:
+    """A numbered message is stored: open, narrow or close gaps, move the stream on."""
+    conversation, device = row.conversation, sender.device
+    known = stream(core, conversation, device)
+    name = core.name(sender.account)
+    core.db.execute(
+        "DELETE FROM gap WHERE conversation = ? AND device = ? AND last = 0 AND first <= ?",
+        conversation,
+        device,
+        counter,
+    )
+    if counter > known.highest:
+        if counter > known.highest + 1:
+            gap = Gap(conversation, device, known.highest + 1, counter - 1)
+            core.db.put(gap)
+            found = events.GapFound(conversation=conversation.hex(), from_=name, first=gap.first, last=gap.last)
+            core.notice(found, now, conversation)
+    else:
+        gap_row = core.db.first(
+            Gap, "conversation = ? AND device = ? AND first <= ? AND last >= ?", conversation, device, counter, counter
+        )
+        if gap_row is not None:
+            _narrow(core, gap_row, counter)
+            core.emit(events.GapClosed(conversation=conversation.hex(), from_=name, first=counter, last=counter))
+    highest = max(counter, known.highest)
+    first_gap = core.db.value(
+        "SELECT min(first) FROM gap WHERE conversation = ? AND device = ? AND last > 0", conversation, device
+    )
+    decrypted = first_gap - 1 if isinstance(first_gap, int) else highest
+    core.db.execute(
+        "INSERT INTO stream (conversation, device, decrypted, highest) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (conversation, device) DO UPDATE SET decrypted = excluded.decrypted, highest = excluded.highest",
+        conversation,
+        device,
+        decrypted,
+        highest,
+    )
+
+
+def _narrow(core: Core, gap: Gap, counter: int) -> None:
+    core.db.execute(
+        "DELETE FROM gap WHERE conversation = ? AND device = ? AND first = ?", gap.conversation, gap.device, gap.first
+    )
+    if gap.first < counter:
+        core.db.insert(Gap(gap.conversation, gap.device, gap.first, counter - 1, gap.asked_at, gap.asked))
+    if counter < gap.last:
+        core.db.insert(Gap(gap.conversation, gap.device, counter + 1, gap.last, gap.asked_at, gap.asked))
+
+
+def next_ask(gap: Gap) -> int:
+    """When this gap may be asked for (again)."""
+    if gap.asked_at is None:
+        return 0
+    return gap.asked_at + RETRY[min(gap.asked, len(RETRY) - 1)]
+
+
+def ask(core: Core, conversation: ConversationId, now: int) -> None:
+    """One request for all that is missing and due; the caller made sure that the channel is caught up."""
+    due = [
+        gap
+        for gap in core.db.find(Gap, "conversation = ? ORDER BY device, first", conversation)
+        if next_ask(gap) <= now
+    ]
+    if not due:
+        return
+    leaves = {member.device: member.leaf for member in core.members(conversation)}
+    ranges = []
+    for gap in due[: content.RANGES_LIMIT]:
+        if gap.device not in leaves or (gap.last == content.OPEN_END and gap.asked >= OPEN_END_TRIES):
+            core.db.execute(
+                "DELETE FROM gap WHERE conversation = ? AND device = ? AND first = ?",
+                conversation,
+                gap.device,
+                gap.first,
+            )
+            continue
+        ranges.append(content.Range(leaves[gap.device], gap.first, gap.last))
+        core.db.execute(
+            "UPDATE gap SET asked_at = ?, asked = asked + 1 WHERE conversation = ? AND device = ? AND first = ?",
+            now,
+            conversation,
+            gap.device,
+            gap.first,
+        )
+    if ranges:
+        sending.send_again_request(core, conversation, ranges, now)

@@ -1,0 +1,408 @@
+"""Invites: offering, accepting while the other is offline, joining by the Welcome (HT-M-010 … HT-M-016, HT-M-030)."""
+
+import hashlib
+import secrets
+
+import msgspec
+
+from hanatalk import mls
+from hanatalk.client import events
+from hanatalk.client.engine import accounts, commits, keys, links, policy, sealing, sending
+from hanatalk.client.engine.core import DAY, Core, new_entry_id, new_reader
+from hanatalk.errors import ContentError, HanaError, NetworkError, UsageError, VerificationError
+from hanatalk.ids import AccountId, ChannelId, ConversationId, RelayKey, TakeId, WriteToken
+from hanatalk.localdb.rows import (
+    Acceptance,
+    Channel,
+    ContactKeyPackage,
+    Conversation,
+    ConversationState,
+    IntentKind,
+    Invite,
+    KeyPackage,
+    OutboxKind,
+    Outgoing,
+    Purpose,
+)
+from hanatalk.wire.channels import channel_id, read_verifier, write_verifier
+from hanatalk.wire.classes import EntryClass
+from hanatalk.wire.events import EntryReceived, EntryTaken
+
+EXPIRES_LEAST, EXPIRES_MOST = 60, 30 * 86_400  # seconds
+SPARE_KEY_PACKAGES = 2  # left with every contact
+SPARE_LIFETIME = 30 * DAY
+CONTACT_KEY_PACKAGES = 8  # kept of each account
+NOT_BEFORE_MARGIN = 3_600  # seconds: clocks differ
+UPDATE_AFTER_JOIN = 1_000  # milliseconds
+VERIFICATION_CODES = frozenset(
+    {
+        "invite.swapped",
+        "chain.broken",
+        "chain.other-account",
+        "chain.fork",
+        "credential.malformed",
+        "credential.forged",
+        "credential.not-in-chain",
+    }
+)
+
+
+class Offer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What lies in an invite's channel."""
+
+    version: int
+    key_package: bytes
+    name: str
+    chain: list[bytes]
+
+
+class Enclosed(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What lies in a Welcome channel: the Welcome and the chain of who made it."""
+
+    version: int
+    welcome: bytes
+    chain: list[bytes]
+
+
+def relay_key(core: Core, url: str) -> RelayKey:
+    """:raises NetworkError: ``network.never-reached``"""
+    key = core.db.value("SELECT key FROM relay WHERE url = ?", url)
+    if not isinstance(key, bytes):
+        raise NetworkError("network.never-reached", relay=url)
+    return RelayKey(key)
+
+
+def new_key_package(core: Core, relay: policy.Relay, *, expires_at: int, now: int) -> KeyPackage:
+    """Make and keep an own KeyPackage and listen where its Welcome will be left. `expires_at`, `now`: milliseconds."""
+    signer = mls.signer_new()
+    at = keys.welcome(secrets.token_bytes(32), relay.relay_key)
+    extension = policy.WelcomeAt(1, relay.url, read_verifier(at.read_token), at.write_token, at.seal_key)
+    made = mls.key_package_new(
+        signer,
+        suite=mls.SUITE_X_WING,
+        credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
+        extensions=[(policy.WELCOME_EXTENSION, policy.encode(extension))],
+        not_before=now // 1000 - NOT_BEFORE_MARGIN,
+        not_after=expires_at // 1000,
+    )
+    row = KeyPackage(made.ref, made.key_package, expires_at)
+    core.db.insert(row)
+    core.db.mls_write(made.ref, made.writes)
+    _listen(core, at.channel, Purpose.WELCOME, made.ref, relay.url, at, now)
+    return row
+
+
+def _listen(
+    core: Core, channel: ChannelId, purpose: Purpose, owner: bytes, relay: str, at: keys.Capability, now: int
+) -> None:
+    core.db.insert(
+        Channel(
+            channel,
+            purpose,
+            owner,
+            relay,
+            at.read_token,
+            at.write_token,
+            at.seal_key,
+            new_reader(),
+            None,
+            0,
+            0,
+            bytes(32),
+            0,
+            now,
+        )
+    )
+    core.rescan()
+
+
+def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
+    """Make an invite; usable once its offer is stored.
+
+    :param expires: seconds
+    :raises UsageError: ``invite.expiry``; :raises NetworkError: ``network.never-reached``
+    """
+    if not EXPIRES_LEAST <= expires <= EXPIRES_MOST:
+        raise UsageError("invite.expiry", least=EXPIRES_LEAST, most=EXPIRES_MOST)
+    with core.transaction():
+        relay = policy.Relay(url, relay_key(core, url))
+        expires_at = now + expires * 1000
+        package = new_key_package(core, relay, expires_at=expires_at, now=now)
+        secret, write_token = secrets.token_bytes(32), WriteToken(secrets.token_bytes(32))
+        read_token, seal_key = keys.invite(secret, relay.relay_key)
+        channel = channel_id(read_token, write_token)
+        _listen(core, channel, Purpose.INVITE, channel, url, keys.Capability(read_token, write_token, seal_key), now)
+        link = links.InviteLink(
+            1,
+            url,
+            relay.key,
+            secret,
+            write_verifier(write_token),
+            core.identity.account,
+            hashlib.sha256(package.key_package).digest(),
+            expires_at // 1000,
+        )
+        body = Offer(1, package.key_package, core.identity.name, list(core.identity.chain.links))
+        entry = sealing.seal(
+            seal_key,
+            channel,
+            entry_class=EntryClass.INVITE,
+            kind=sealing.BodyKind.OFFER,
+            body=msgspec.msgpack.encode(body),
+        )
+        row = Invite(channel, links.compose(link), package.ref, expires_at)
+        core.db.insert(row)
+        own = core.channel(channel)
+        if own is None:
+            raise AssertionError("the channel was just inserted")
+        core.db.insert(
+            sending.frame_for(own, kind=OutboxKind.INVITE, owner=channel, entry=entry, entry_class=EntryClass.INVITE)
+        )
+        return row
+
+
+def begin(core: Core, text: str, *, now: int) -> Acceptance:
+    """Begin (or go on) accepting a link: the take_id is durable before the relay is asked.
+
+    :raises ContentError: ``invite.malformed``, ``invite.expired``; :raises UsageError: ``invite.own``
+    """
+    link = links.parse(text)
+    channel = link.capability.channel
+    known = core.db.first(Acceptance, "channel = ?", channel)
+    if known is not None and known.conversation is not None:
+        return known
+    if link.account == core.identity.account:
+        raise UsageError("invite.own")
+    if link.expires_at * 1000 <= now:
+        raise ContentError("invite.expired")
+    with core.transaction():
+        row = Acceptance(channel, links.compose(link), known.take_id if known else TakeId(secrets.token_bytes(16)))
+        core.db.put(row)
+        core.db.execute("INSERT OR IGNORE INTO relay (url, key) VALUES (?, NULL)", link.relay_url)
+    return row
+
+
+def taken(core: Core, event: EntryTaken, now: int) -> None:
+    """The relay answered the take: make the conversation, or remember why not."""
+    row = core.db.first(Acceptance, "channel = ? AND conversation IS NULL", event.channel_id)
+    if row is None:
+        return
+    try:
+        if event.entry is None:
+            raise ContentError("invite.used")
+        conversation = _accept(core, links.parse(row.link), event.entry, now)
+    except HanaError as error:
+        core.db.execute("UPDATE acceptance SET failure = ? WHERE channel = ?", error.code, row.channel)
+        return
+    core.db.execute(
+        "UPDATE acceptance SET conversation = ?, failure = NULL WHERE channel = ?", conversation, row.channel
+    )
+
+
+def failed(code: str) -> HanaError:
+    """The error of a failed acceptance, as it was raised."""
+    kind = VerificationError if code in VERIFICATION_CODES else ContentError
+    return kind(code)
+
+
+def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> ConversationId:
+    capability = link.capability
+    kind, raw = sealing.unseal(capability.seal_key, capability.channel, entry_class=EntryClass.INVITE, entry=entry)
+    try:
+        found = msgspec.msgpack.decode(raw, type=Offer)
+    except msgspec.DecodeError:
+        raise ContentError("entry.damaged") from None
+    if kind is not sealing.BodyKind.OFFER or found.version != 1:
+        raise ContentError("entry.damaged")
+    if hashlib.sha256(found.key_package).digest() != link.key_package_hash:
+        raise VerificationError("invite.swapped")  # T-017
+    chain = accounts.verify_chain(found.chain, account=AccountId(link.account))
+    at = _check_key_package(found.key_package, chain, now)
+    relay = policy.Relay(link.relay_url, link.relay_key)
+    core.remember_account(chain, found.name)
+    agreed = policy.direct([core.identity.account, chain.account], relay)
+    conversation = _found(core, agreed, [found.key_package], chain, at, now)
+    core.emit(events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=found.name))
+    return conversation
+
+
+def _check_key_package(key_package: bytes, chain: accounts.Chain, now: int) -> policy.WelcomeAt:
+    """:raises ContentError: ``key-package.malformed``, ``key-package.expired`` (T-018); :raises VerificationError:"""
+    info = mls.key_package_inspect(key_package)
+    if not info.not_before <= now // 1000 + NOT_BEFORE_MARGIN or now // 1000 > info.not_after:
+        raise ContentError("key-package.expired")
+    if info.suite not in (mls.SUITE_X_WING, mls.SUITE_X25519):
+        raise ContentError("key-package.malformed", why="suite")
+    accounts.verify_credential(info.credential, info.signature_key, chain)
+    return policy.parse_welcome_at(info.extensions)
+
+
+def _found(
+    core: Core, agreed: policy.Policy, key_packages: list[bytes], chain: accounts.Chain, at: policy.WelcomeAt, now: int
+) -> ConversationId:
+    """Make the group. Its founder is alone in epoch 0, so the first commit is merged at once (HT-M-031)."""
+    conversation = ConversationId(secrets.token_bytes(16))
+    signer = mls.signer_new()
+    group, created = mls.Group.create(
+        signer,
+        suite=mls.SUITE_X_WING,
+        group_id=conversation,
+        credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
+        extensions=[(policy.EXTENSION, policy.encode(agreed))],
+    )
+    made = group.commit(adds=key_packages)
+    merged = group.pending_merge()
+    core.db.mls_write(conversation, [*created, *made.writes, *merged])
+    if made.welcome is None:
+        raise ContentError("mls.no-welcome")
+    _begin_conversation(core, conversation, group, agreed, now)
+    enclosed = Enclosed(1, made.welcome, list(core.identity.chain.links))
+    where = keys.WriteCapability(at.read_verifier, WriteToken(at.write_token), at.seal_key)
+    entry = sealing.seal(
+        where.seal_key,
+        where.channel,
+        entry_class=EntryClass.CONTROL,
+        kind=sealing.BodyKind.WELCOME,
+        body=msgspec.msgpack.encode(enclosed),
+    )
+    core.db.insert(
+        Outgoing(
+            None,
+            new_entry_id(),
+            at.relay_url,
+            where.channel,
+            where.read_verifier,
+            0,
+            where.write_token,
+            EntryClass.CONTROL,
+            0,
+            None,
+            None,
+            entry,
+            OutboxKind.WELCOME,
+            conversation,
+        )
+    )
+    _greet(core, conversation, agreed.relays[0], now)
+    return conversation
+
+
+def _begin_conversation(
+    core: Core, conversation: ConversationId, group: mls.Group, agreed: policy.Policy, now: int
+) -> None:
+    core.adopt(conversation, group)
+    core.db.insert(
+        Conversation(
+            conversation,
+            agreed.kind,
+            ConversationState.JOINED,
+            policy.encode(agreed),
+            group.epoch,
+            group.own_leaf,
+            0,
+            ChannelId(bytes(32)),
+            now,
+            now,
+        )
+    )
+    commits.refresh_roster(core, conversation, group)
+    secret = group.export_secret(keys.ERA_LABEL, b"", 32)
+    commits.start_era(core, conversation, secret, agreed.relays[0], epoch=group.epoch, now=now)
+
+
+def _greet(core: Core, conversation: ConversationId, relay: policy.Relay, now: int) -> None:
+    spare = [
+        new_key_package(core, relay, expires_at=now + SPARE_LIFETIME, now=now).key_package
+        for _ in range(SPARE_KEY_PACKAGES)
+    ]
+    sending.send_hello(core, conversation, spare, now=now)
+
+
+def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
+    """Somebody left a Welcome for one of our KeyPackages: join, once (T-033)."""
+    package = core.db.first(KeyPackage, "ref = ?", channel.owner)
+    if package is None or package.used:
+        return
+    try:
+        conversation, chain = _join(core, package, channel, event, now)
+    except HanaError as error:
+        core.notice(events.Alarm(conversation=None, code=error.code), now)
+        return
+    core.db.execute("UPDATE key_package SET used = 1 WHERE ref = ?", package.ref)
+    core.db.mls_delete(package.ref)
+    core.db.execute("UPDATE channel SET closed = 1 WHERE channel = ?", channel.channel)
+    core.db.execute("UPDATE invite SET conversation = ? WHERE key_package = ?", conversation, package.ref)
+    agreed = policy.parse([(policy.EXTENSION, core.conversation(conversation).policy)])
+    _greet(core, conversation, agreed.relays[0], now)
+    commits.want(core, conversation, IntentKind.UPDATE, now + UPDATE_AFTER_JOIN)
+    core.emit(
+        events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=core.name(chain.account))
+    )
+
+
+def _join(
+    core: Core, package: KeyPackage, channel: Channel, event: EntryReceived, now: int
+) -> tuple[ConversationId, accounts.Chain]:
+    kind, raw = sealing.unseal(
+        channel.seal_key,
+        channel.channel,
+        entry_class=event.entry_class,
+        commit=event.commit,
+        entry=event.entry,
+    )
+    try:
+        enclosed = msgspec.msgpack.decode(raw, type=Enclosed)
+    except msgspec.DecodeError:
+        raise ContentError("entry.damaged") from None
+    if kind is not sealing.BodyKind.WELCOME or enclosed.version != 1:
+        raise ContentError("entry.damaged")
+    chain = accounts.verify_chain(enclosed.chain)
+    staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref))
+    agreed = policy.parse(staged.extensions)
+    conversation = ConversationId(staged.group_id)
+    if len(conversation) != 16 or core.db.value("SELECT 1 FROM conversation WHERE conversation = ?", conversation):
+        raise ContentError("welcome.refused", why="group")
+    chains = {core.identity.account: core.identity.chain, chain.account: chain}
+    people = set()
+    for member in staged.members:
+        account = AccountId(accounts.read_credential(member.credential).account)
+        if account not in chains:
+            raise VerificationError("credential.not-in-chain")
+        found = accounts.verify_credential(member.credential, member.signature_key, chains[account])
+        if (member.leaf == staged.own_leaf) != (found.device == core.identity.device.key):
+            raise VerificationError("welcome.refused", why="leaf")
+        people.add(account)
+    if agreed.kind is not policy.Kind.DIRECT or len(staged.members) != 2 or people != set(agreed.admins):
+        raise ContentError("welcome.refused", why="members")
+    group, writes = staged.join()
+    core.db.mls_write(conversation, writes)
+    core.remember_account(chain)
+    _begin_conversation(core, conversation, group, agreed, now)
+    return conversation, chain
+
+
+def remember_key_packages(core: Core, chain: accounts.Chain, found: list[bytes]) -> None:
+    """Keep a contact's KeyPackages that are sound; the rest is ignored."""
+    for key_package in found[:CONTACT_KEY_PACKAGES]:
+        try:
+            info = mls.key_package_inspect(key_package)
+            accounts.verify_credential(info.credential, info.signature_key, chain)
+            policy.parse_welcome_at(info.extensions)
+        except HanaError:
+            continue
+        core.db.put(ContactKeyPackage(chain.account, info.ref, key_package, info.not_after * 1000))
+    core.db.execute(
+        "DELETE FROM contact_key_package WHERE account = ? AND ref NOT IN "
+        "(SELECT ref FROM contact_key_package WHERE account = ? ORDER BY expires_at DESC LIMIT ?)",
+        chain.account,
+        chain.account,
+        CONTACT_KEY_PACKAGES,
+    )
+
+
+def refused_takes(core: Core, channel: ChannelId, count: int, now: int) -> None:
+    """Somebody came too late with an own link: the inviter sees it (T-075)."""
+    row = core.db.first(Invite, "invite = ?", channel)
+    if row is not None and count > row.refused:
+        core.db.execute("UPDATE invite SET refused = ? WHERE invite = ?", count, channel)
+        core.notice(events.InviteRefused(invite=channel.hex(), refused=count), now, row.conversation)

@@ -1,0 +1,336 @@
+"""Keeping the links to relays in step with the database: what to open, send, acknowledge, take; what came back."""
+
+from hanatalk.client import events
+from hanatalk.client.engine import commits, gaps, invites, links, receiving, sending
+from hanatalk.client.engine.core import Core, Link, Signed
+from hanatalk.errors import HanaError
+from hanatalk.ids import ChannelId, ConversationId, EntryId
+from hanatalk.localdb.rows import (
+    Acceptance,
+    Channel,
+    Conversation,
+    ConversationState,
+    Gap,
+    Intent,
+    Message,
+    Outgoing,
+    Purpose,
+)
+from hanatalk.wire import events as wire
+from hanatalk.wire.classes import EntryClass
+from hanatalk.wire.refusals import RefusalCode
+
+PIPELINE = 64  # frames on their way to a relay at once
+RETRY = 5_000  # milliseconds after a refusal by limits
+SOON = 10_000  # milliseconds: whoever syncs waits for what is due within
+
+
+def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) -> None:
+    """One event of a relay's connection; runs inside a transaction."""
+    if isinstance(event, wire.EntryReceived):
+        seq = receiving.entry(core, event, now)
+        if seq is not None:
+            link.acknowledge[event.channel_id] = seq
+    elif isinstance(event, wire.EntryStored):
+        link.in_flight.discard(event.entry_id)
+        frame = core.db.first(Outgoing, "entry_id = ?", event.entry_id)
+        if frame is not None and frame.stored_seq is None:
+            sending.stored(core, frame, event.seq, now)
+    elif isinstance(event, wire.CaughtUp):
+        link.caught_up.add(event.channel_id)
+    elif isinstance(event, wire.ChannelOpened):
+        _opened(core, link, event, now)
+    elif isinstance(event, wire.EntryTaken):
+        link.taking.discard(event.channel_id)
+        invites.taken(core, event, now)
+    elif isinstance(event, wire.ReceiptSigned):
+        channel = core.channel(event.channel_id)
+        if channel is not None and channel.purpose == Purpose.ERA:
+            commits.signed(core, link, channel, Signed(event.seq, event.control_hash, event.signature), now)
+    elif isinstance(event, wire.Refused):
+        _refused(core, link, event, now)
+    elif isinstance(event, wire.HelloAnswered):
+        _hello(core, url, link, event, now)
+
+
+def _hello(core: Core, url: str, link: Link, event: wire.HelloAnswered, now: int) -> None:
+    link.ready = True
+    known = core.db.value("SELECT key FROM relay WHERE url = ?", url)
+    if isinstance(known, bytes) and known != event.relay_key:
+        # Channels go on with the key their conversation agreed on; only new invites use the new one.
+        core.notice(events.Alarm(conversation=None, code="relay.key-changed"), now)
+    core.db.execute("INSERT OR REPLACE INTO relay (url, key) VALUES (?, ?)", url, event.relay_key)
+
+
+def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None:
+    channel = core.channel(event.channel_id)
+    link.incarnations[event.channel_id] = event.incarnation
+    if channel is None:
+        return
+    if channel.purpose == Purpose.INVITE:
+        invites.refused_takes(core, channel.channel, event.refused_takes, now)
+        return
+    cursor = channel.cursor
+    if cursor and (channel.incarnation != event.incarnation or event.head < cursor):
+        cursor = _forgotten(core, channel, event, now)
+    elif channel.incarnation != event.incarnation:
+        core.db.execute("UPDATE channel SET incarnation = ? WHERE channel = ?", event.incarnation, channel.channel)
+    if not channel.closed:
+        link.connection.subscribe(channel.channel, cursor)
+
+
+def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int) -> int:
+    """The relay forgot this channel or went back: say so, read it from its start, publish again what is not confirmed.
+
+    Entries seen before are repetitions to MLS and to the dedupe, so nothing is shown twice.
+    """
+    core.db.execute(
+        "UPDATE channel SET incarnation = ?, cursor = 0, turn = 0, control_hash = ? WHERE channel = ?",
+        event.incarnation,
+        bytes(32),
+        channel.channel,
+    )
+    core.db.execute("DELETE FROM control WHERE channel = ?", channel.channel)
+    core.db.execute(
+        "UPDATE outbox SET stored_seq = NULL, turn = ? WHERE channel = ? AND is_commit = 1", 0, channel.channel
+    )
+    if channel.purpose == Purpose.ERA:
+        conversation = ConversationId(channel.owner)
+        core.notice(events.Alarm(conversation=conversation.hex(), code="relay.forgot"), now, conversation)
+        publish_unconfirmed(core, conversation, now)
+    return 0
+
+
+def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, stored_before: int | None = None) -> int:
+    """Publish again own messages that some device has not confirmed (HT-C-032).
+
+    :param stored_before: only those that a relay stored before this time (its copy has expired)
+    """
+    own = core.identity.device.key
+    others = [member for member in core.members(conversation) if member.device != own]
+    if not others or len(others) > sending.BURN_LIMIT:
+        return 0
+    confirmed = min(
+        core.db.number(
+            "SELECT decrypted FROM receipt WHERE conversation = ? AND about = ? AND device = ?",
+            conversation,
+            own,
+            member.device,
+        )
+        for member in others
+    )
+    before = now if stored_before is None else stored_before
+    messages = core.db.find(
+        Message,
+        "conversation = ? AND device = ? AND counter > ? AND stored_at <= ? AND sent_at > ? "
+        "ORDER BY counter LIMIT 1000",
+        conversation,
+        own,
+        confirmed,
+        before,
+        now - sending.GIVE_UP,
+    )
+    return sending.publish_again(core, conversation, messages, now)
+
+
+def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
+    if event.entry_id is None:
+        if event.channel_id is not None and event.code != RefusalCode.STALE_TURN:
+            if event.operation == "open":
+                link.opened.discard(event.channel_id)
+            link.taking.discard(event.channel_id)
+            link.asked_receipt.discard(event.channel_id)
+            core.notice(events.Alarm(conversation=None, code=f"relay.{event.code}"), now)
+        return
+    link.in_flight.discard(event.entry_id)
+    if event.code == RefusalCode.STALE_TURN and event.turn is not None:
+        core.db.execute(
+            "UPDATE outbox SET refused_turn = ?, refusals = refusals + 1 WHERE entry_id = ?",
+            event.turn,
+            event.entry_id,
+        )
+        return
+    link.retry_at = now + RETRY
+    core.emit(events.Alarm(conversation=None, code=f"relay.{event.code}"))
+
+
+def settle(core: Core, now: int) -> None:
+    """Go on with what a stale turn held up."""
+    for (owner,) in core.db.tuples("SELECT DISTINCT owner FROM outbox WHERE refused_turn IS NOT NULL"):
+        if isinstance(owner, bytes):
+            sending.settle(core, ConversationId(owner), now)
+
+
+def pump(core: Core, url: str, link: Link, now: int) -> None:
+    """Bring the connection in step with the database. Called after every transaction; sends nothing twice."""
+    if not link.ready:
+        return
+    if link.rescan:
+        link.rescan = False
+        _open_channels(core, url, link)
+    for channel, seq in link.acknowledge.items():
+        row = core.channel(channel)
+        if row is not None:
+            link.connection.acknowledge(channel, reader=row.reader, seq=seq)
+            if row.closed and channel in link.opened:
+                link.opened.discard(channel)
+                link.caught_up.discard(channel)
+                link.connection.close(channel)
+    link.acknowledge.clear()
+    if now >= link.retry_at:
+        _append(core, url, link)
+    _take(core, url, link)
+
+
+def _open_channels(core: Core, url: str, link: Link) -> None:
+    for channel in core.db.find(Channel, "relay = ? AND closed = 0", url):
+        if channel.channel not in link.opened:
+            link.opened.add(channel.channel)
+            link.connection.open(channel.channel, read=channel.read_token, write=channel.write_token)
+
+
+def _append(core: Core, url: str, link: Link) -> None:
+    waiting: set[ChannelId] = set()
+    for frame in core.db.find(
+        Outgoing, "relay = ? AND stored_seq IS NULL ORDER BY number LIMIT ?", url, PIPELINE + len(link.in_flight)
+    ):
+        if frame.entry_id in link.in_flight:
+            continue
+        if frame.refused_turn is not None:
+            waiting.add(frame.channel)  # what follows it in this channel keeps its place
+        if frame.channel in waiting or len(link.in_flight) >= PIPELINE:
+            continue
+        channel = core.channel(frame.channel)
+        if channel is not None and channel.purpose == Purpose.ERA and frame.channel not in link.caught_up:
+            if not channel.closed:
+                waiting.add(frame.channel)
+                continue
+            if frame.channel not in link.opened:  # an era that is over: let the relay say that the turn is stale
+                link.opened.add(frame.channel)
+                link.connection.open(frame.channel, read=frame.read_half, write=frame.write_token)
+        elif frame.channel not in link.opened:
+            link.opened.add(frame.channel)
+            link.connection.open(
+                frame.channel,
+                read=frame.read_half,
+                write=frame.write_token,
+                read_is_token=bool(frame.read_is_token),
+            )
+        link.in_flight.add(EntryId(frame.entry_id))
+        link.connection.append(
+            frame.channel,
+            entry_id=frame.entry_id,
+            entry_class=EntryClass(frame.entry_class),
+            entry=frame.entry,
+            commit=bool(frame.is_commit),
+            turn=frame.turn,
+            burn_after=frame.burn_after,
+        )
+
+
+def _take(core: Core, url: str, link: Link) -> None:
+    for row in core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL"):
+        if row.channel in link.taking:
+            continue
+        invite = links.parse(row.link)
+        if invite.relay_url != url:
+            continue
+        link.taking.add(row.channel)
+        at = invite.capability
+        if row.channel not in link.opened:
+            link.opened.add(row.channel)
+            link.connection.open(row.channel, read=at.read_token, write=at.write_verifier, write_is_token=False)
+        link.connection.take(row.channel, row.take_id)
+
+
+def due(core: Core, now: int) -> None:
+    """What time asks for: receipts, requests, commits. Only conversations whose channel is caught up."""
+    for row in core.db.find(
+        Conversation, "state = ? AND receipt_due IS NOT NULL AND receipt_due <= ?", ConversationState.JOINED, now
+    ):
+        if _stands(core, row):
+            with core.transaction():
+                sending.send_receipt(core, row.conversation, now)
+    for (owner,) in core.db.tuples("SELECT DISTINCT conversation FROM gap"):
+        if not isinstance(owner, bytes):
+            continue
+        row = core.conversation(ConversationId(owner))
+        if row.state == ConversationState.JOINED and _stands(core, row):
+            with core.transaction():
+                gaps.ask(core, row.conversation, now)
+    for intent in core.db.find(Intent, "digest IS NULL AND not_before <= ?", now):
+        row = core.conversation(intent.conversation)
+        link = _link_of(core, row)
+        if link is not None:
+            try:
+                commits.attempt(core, link, intent, now)
+            except HanaError as error:
+                core.emit(events.Alarm(conversation=row.conversation.hex(), code=error.code))
+
+
+def _link_of(core: Core, row: Conversation) -> Link | None:
+    channel = core.channel(row.channel)
+    return core.links.get(channel.relay) if channel is not None else None
+
+
+def _stands(core: Core, row: Conversation) -> bool:
+    link = _link_of(core, row)
+    return link is not None and row.channel in link.caught_up
+
+
+def next_due(core: Core) -> int | None:
+    """When `due` has something to do again; None: not before something arrives. Milliseconds."""
+    found = [
+        core.db.value("SELECT min(receipt_due) FROM conversation WHERE state = ?", ConversationState.JOINED),
+        core.db.value("SELECT min(not_before) FROM intent WHERE digest IS NULL"),
+        min((gaps.next_ask(gap) for gap in core.db.find(Gap, "1")), default=None),
+        min((link.retry_at for link in core.links.values() if link.retry_at), default=None),
+    ]
+    return min((at for at in found if isinstance(at, int)), default=None)
+
+
+def chores(core: Core, now: int) -> None:
+    """Now and then (hourly): publish again what expired unconfirmed, renew keys, forget what is over."""
+    with core.transaction():
+        for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
+            publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
+            commits.renew(core, row, now)
+        core.db.execute(
+            "UPDATE channel SET closed = 1 WHERE purpose = ? "
+            "AND owner IN (SELECT invite FROM invite WHERE expires_at < ?)",
+            Purpose.INVITE,
+            now - sending.GIVE_UP,
+        )
+        for (ref,) in core.db.tuples(
+            "SELECT ref FROM key_package WHERE used = 0 AND expires_at < ?", now - sending.GIVE_UP
+        ):
+            if isinstance(ref, bytes):
+                core.db.mls_delete(ref)
+                core.db.execute("UPDATE channel SET closed = 1 WHERE owner = ?", ref)
+                core.db.execute("DELETE FROM key_package WHERE ref = ?", ref)
+        core.db.execute("DELETE FROM contact_key_package WHERE expires_at < ?", now)
+        core.db.execute(
+            "DELETE FROM channel WHERE purpose = ? AND closed = 1 AND started_at < ?",
+            Purpose.ERA,
+            now - 2 * sending.GIVE_UP,
+        )
+
+
+def pending(core: Core, now: int) -> int:
+    """Frames that no relay has stored, and receipts, requests and commits that are due soon."""
+    soon = now + SOON
+    return (
+        core.db.number("SELECT count(*) FROM outbox")
+        + core.db.number("SELECT count(*) FROM conversation WHERE receipt_due IS NOT NULL AND receipt_due <= ?", soon)
+        + core.db.number("SELECT count(*) FROM intent WHERE digest IS NULL AND not_before <= ?", soon)
+        + core.db.number("SELECT count(*) FROM gap WHERE asked_at IS NULL")
+    )
+
+
+def caught_up(core: Core, url: str) -> bool:
+    """Every channel that is read at this relay is open and read to its head."""
+    link = core.links.get(url)
+    if link is None or not link.ready or link.rescan:
+        return False
+    wanted = core.db.find(Channel, "relay = ? AND closed = 0 AND purpose != ?", url, Purpose.INVITE)
+    return all(channel.channel in link.caught_up for channel in wanted)

@@ -1,0 +1,322 @@
+"""From a body to the outbox: one transaction holds ratchet state, message row and the frame (HT-C-010)."""
+
+import secrets
+
+import msgspec
+
+from hanatalk.client import events
+from hanatalk.client.engine import content, receipts, sealing
+from hanatalk.client.engine.core import DAY, Core, new_entry_id
+from hanatalk.errors import LocalError
+from hanatalk.ids import ChannelId, ConversationId, MessageId
+from hanatalk.localdb.rows import (
+    Channel,
+    Conversation,
+    ConversationState,
+    Member,
+    Message,
+    MessageKind,
+    OutboxKind,
+    Outgoing,
+)
+from hanatalk.wire.classes import EntryClass
+
+BURN_LIMIT = 8  # other devices up to which a relay erases an entry when all have it (docs/adr/0008)
+REFUSALS_BEFORE_NO_TURN = 3  # HT-M-031
+GIVE_UP = 30 * DAY  # milliseconds: after this an unconfirmed message is not published again
+RELAY_KEEPS = 3 * DAY  # milliseconds an entry lies at a relay
+SEND_AGAIN_PAUSE = 5_000  # milliseconds in which the same message is not sent again
+
+
+def send_text(core: Core, conversation: ConversationId, text: str, *, reply_to: MessageId | None, now: int) -> Message:
+    """Make a person's message durable in the outbox.
+
+    :raises ContentError: ``text.too-long``; :raises LocalError: ``conversation.broken``, ``text.empty``
+    """
+    if not text:
+        raise LocalError("text.empty")
+    return _send_numbered(core, conversation, content.Text(text, reply_to), now=now)
+
+
+def send_hello(core: Core, conversation: ConversationId, key_packages: list[bytes], *, now: int) -> None:
+    """This device's first message: name, chain, KeyPackages for later."""
+    hello = content.Hello(core.identity.name, list(core.identity.chain.links), key_packages)
+    _send_numbered(core, conversation, hello, now=now)
+
+
+def _send_numbered(
+    core: Core, conversation: ConversationId, body: content.Text | content.Hello, *, now: int
+) -> Message:
+    with core.transaction():
+        row = core.conversation(conversation)
+        if row.state != ConversationState.JOINED:
+            raise LocalError("conversation.broken")
+        members = core.members(conversation)
+        person = isinstance(body, content.Text)
+        message = Message(
+            None,
+            MessageId(secrets.token_bytes(16)),
+            conversation,
+            core.identity.account,
+            core.identity.device.key,
+            row.counter + 1,
+            row.epoch,
+            MessageKind.PERSON if person else MessageKind.OTHER,
+            now,
+            content.encode(body),
+            body.text if isinstance(body, content.Text) else None,
+            MessageId(body.reply_to) if isinstance(body, content.Text) and body.reply_to else None,
+            read=1,
+        )
+        core.db.insert(message)
+        core.db.execute("UPDATE conversation SET counter = ? WHERE conversation = ?", message.counter, conversation)
+        _post_message(core, row, members, message, now)
+        return message
+
+
+def _envelope(core: Core, row: Conversation, members: list[Member], message: Message, now: int) -> bytes:
+    lines = receipts.lines(core, row.conversation, members)
+    if lines or row.receipt_due is not None:
+        receipts.told(core, row.conversation, members, lines, now)
+    return content.make(
+        content.known_body(message.body),
+        message=message.message,
+        counter=message.counter,
+        sent_at=message.sent_at,
+        receipts=lines,
+    )
+
+
+def _post_message(core: Core, row: Conversation, members: list[Member], message: Message, now: int) -> None:
+    _post(
+        core,
+        row,
+        members,
+        kind=OutboxKind.MESSAGE,
+        plaintext=_envelope(core, row, members, message, now),
+        message=message.message,
+    )
+
+
+def send_receipt(core: Core, conversation: ConversationId, now: int) -> None:
+    """Confirm by itself what no message of ours has confirmed (HT-C-022)."""
+    row = core.conversation(conversation)
+    members = core.members(conversation)
+    lines = receipts.lines(core, conversation, members)
+    receipts.told(core, conversation, members, lines, now)
+    if lines and row.state == ConversationState.JOINED:
+        _post_unnumbered(core, row, members, OutboxKind.RECEIPT, content.Receipt(), lines, now)
+
+
+def send_again_request(core: Core, conversation: ConversationId, ranges: list[content.Range], now: int) -> None:
+    """Ask devices for what is missing (HT-C-031)."""
+    row = core.conversation(conversation)
+    if row.state == ConversationState.JOINED:
+        members = core.members(conversation)
+        _post_unnumbered(core, row, members, OutboxKind.REQUEST, content.SendAgain(ranges), [], now)
+
+
+def _post_unnumbered(
+    core: Core,
+    row: Conversation,
+    members: list[Member],
+    kind: OutboxKind,
+    body: content.Receipt | content.SendAgain,
+    lines: list[content.ReceiptLine],
+    now: int,
+) -> None:
+    message = MessageId(secrets.token_bytes(16))
+    plaintext = content.make(body, message=message, counter=0, sent_at=now, receipts=lines)
+    _post(core, row, members, kind=kind, plaintext=plaintext, message=None)
+
+
+def _post(
+    core: Core,
+    row: Conversation,
+    members: list[Member],
+    *,
+    kind: OutboxKind,
+    plaintext: bytes,
+    message: MessageId | None,
+) -> None:
+    """Encrypt in the current epoch and put the frame into the outbox, at the end."""
+    core.db.insert(_frame(core, row, members, kind=kind, plaintext=plaintext, message=message))
+
+
+def _frame(
+    core: Core,
+    row: Conversation,
+    members: list[Member],
+    *,
+    kind: OutboxKind,
+    plaintext: bytes,
+    message: MessageId | None,
+) -> Outgoing:
+    channel = era_channel(core, row)
+    ciphertext, writes = core.group(row.conversation).encrypt(plaintext)
+    core.db.mls_write(row.conversation, writes)
+    entry = sealing.seal(
+        channel.seal_key,
+        channel.channel,
+        entry_class=EntryClass.MESSAGE,
+        kind=sealing.BodyKind.MLS,
+        body=ciphertext,
+    )
+    return msgspec.structs.replace(
+        frame_for(channel, kind=kind, owner=row.conversation, entry=entry, entry_class=EntryClass.MESSAGE),
+        turn=channel.turn,
+        burn_after=len(members) if len(members) - 1 <= BURN_LIMIT else None,
+        message=message,
+        epoch=row.epoch,
+    )
+
+
+def era_channel(core: Core, row: Conversation) -> Channel:
+    channel = core.channel(row.channel)
+    if channel is None:
+        raise LocalError("conversation.broken")
+    return channel
+
+
+def frame_for(channel: Channel, *, kind: OutboxKind, owner: bytes, entry: bytes, entry_class: EntryClass) -> Outgoing:
+    """A frame for a channel that this device reads itself."""
+    return Outgoing(
+        None,
+        new_entry_id(),
+        channel.relay,
+        channel.channel,
+        channel.read_token,
+        1,
+        channel.write_token,
+        entry_class,
+        0,
+        None,
+        None,
+        entry,
+        kind,
+        owner,
+    )
+
+
+def stored(core: Core, frame: Outgoing, seq: int, now: int) -> None:
+    """A relay holds this frame durably (STORED, or the entry itself came back)."""
+    core.sent += 1
+    if frame.kind == OutboxKind.COMMIT:
+        core.db.execute("UPDATE outbox SET stored_seq = ? WHERE number = ?", seq, frame.number)
+        return
+    core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+    if frame.message is None:
+        return
+    first = core.db.value("SELECT stored_at FROM message WHERE message = ?", frame.message) is None
+    core.db.execute("UPDATE message SET stored_at = ? WHERE message = ?", now, frame.message)
+    if first:
+        core.emit(events.StateChanged(conversation=frame.owner.hex(), message=frame.message.hex(), state="stored"))
+
+
+def settle(core: Core, conversation: ConversationId, now: int) -> None:
+    """Frames refused for a stale turn, once everything up to the relay's turn is read (HT-C-012).
+
+    In the same epoch the same ciphertext is wrapped anew, else the same message is encrypted anew.
+    """
+    refused = core.db.find(Outgoing, "owner = ? AND refused_turn IS NOT NULL ORDER BY number", conversation)
+    if not refused:
+        return
+    row = core.conversation(conversation)
+    channel = era_channel(core, row)
+    members = core.members(conversation)
+    for frame in refused:
+        if frame.channel == channel.channel:
+            if frame.refused_turn is not None and channel.turn < frame.refused_turn:
+                continue  # not read up to there yet
+            if frame.epoch == row.epoch:
+                _wrap_anew(core, channel, frame)
+                continue
+        if frame.kind == OutboxKind.COMMIT:
+            continue  # `commits` drops it when another one wins
+        if frame.kind == OutboxKind.MESSAGE and frame.message is not None:
+            _encrypt_anew(core, row, members, frame, now)
+            continue
+        core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+        if frame.kind == OutboxKind.RECEIPT:
+            receipts.tell_again(core, conversation)
+            receipts.due(core, row, now, len(members))
+        else:
+            core.db.execute("UPDATE gap SET asked_at = NULL WHERE conversation = ?", conversation)
+
+
+def _wrap_anew(core: Core, channel: Channel, frame: Outgoing) -> None:
+    entry_class, commit = EntryClass(frame.entry_class), bool(frame.is_commit)
+    kind, body = sealing.unseal(
+        channel.seal_key, channel.channel, entry_class=entry_class, commit=commit, entry=frame.entry
+    )
+    entry = sealing.seal(
+        channel.seal_key, channel.channel, entry_class=entry_class, commit=commit, kind=kind, body=body
+    )
+    turn = channel.turn if frame.refusals < REFUSALS_BEFORE_NO_TURN else None
+    core.db.execute(
+        "UPDATE outbox SET entry_id = ?, entry = ?, turn = ?, refused_turn = NULL WHERE number = ?",
+        new_entry_id(),
+        entry,
+        turn,
+        frame.number,
+    )
+
+
+def _encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Outgoing, now: int) -> None:
+    receipts.tell_again(core, row.conversation)  # what the refused bytes confirmed never got out
+    message = core.db.first(Message, "message = ?", frame.message)
+    if message is None:
+        core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+        return
+    fresh = _frame(
+        core,
+        row,
+        members,
+        kind=OutboxKind.MESSAGE,
+        plaintext=_envelope(core, row, members, message, now),
+        message=message.message,
+    )
+    core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+    core.db.insert(msgspec.structs.replace(fresh, number=frame.number))  # it keeps its place in the queue
+
+
+def publish_again(core: Core, conversation: ConversationId, messages: list[Message], now: int) -> int:
+    """Put messages into the outbox once more: same message id, same counter, encrypted anew (HT-C-032)."""
+    row = core.conversation(conversation)
+    if row.state != ConversationState.JOINED:
+        return 0
+    members = core.members(conversation)
+    count = 0
+    for message in messages:
+        if core.db.value("SELECT 1 FROM outbox WHERE message = ?", message.message):
+            continue
+        _post_message(core, row, members, message, now)
+        count += 1
+    return count
+
+
+def send_again(
+    core: Core, row: Conversation, own: Member, asker: Member, ranges: list[content.Range], now: int
+) -> None:
+    """Answer a request for own messages, at most once in a while for each (HT-C-031, T-040)."""
+    for wanted in ranges:
+        if wanted.leaf != own.leaf:
+            continue
+        last = wanted.last if wanted.last != content.OPEN_END else row.counter
+        messages = core.db.find(
+            Message,
+            "conversation = ? AND device = ? AND counter BETWEEN ? AND ? AND epoch >= ? "
+            "AND (stored_at IS NULL OR stored_at <= ?) ORDER BY counter LIMIT 64",
+            row.conversation,
+            own.device,
+            wanted.first,
+            last,
+            asker.since_epoch,
+            now - SEND_AGAIN_PAUSE,
+        )
+        publish_again(core, row.conversation, messages, now)
+
+
+def waits(core: Core, channel: ChannelId) -> bool:
+    """Whether a refused frame of this channel waits for the log to be read."""
+    return bool(core.db.value("SELECT 1 FROM outbox WHERE channel = ? AND refused_turn IS NOT NULL", channel))

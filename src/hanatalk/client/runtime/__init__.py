@@ -1,0 +1,1 @@
+"""Runs the engine on asyncio: relay connections, timers, the profile folder, the door for other processes."""

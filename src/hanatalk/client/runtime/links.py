@@ -1,0 +1,99 @@
+"""One relay: connect, stay connected, come back after a pause that doubles."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from hanatalk.errors import HanaError, NetworkError
+from hanatalk.transport import Link, connect
+from hanatalk.wire.client import ClientConnection
+from hanatalk.wire import events as wire
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds
+HELLO_WAIT = 10.0  # seconds for the relay to answer HELLO
+
+
+class RelayLink:
+    """Keeps one connection to `url` and tells its owner what happens to it."""
+
+    def __init__(
+        self,
+        url: str,
+        on_connected: Callable[["RelayLink"], None],
+        on_events: Callable[["RelayLink", list[wire.Event]], None],
+        on_disconnected: Callable[["RelayLink"], None],
+    ) -> None:
+        self.url = url
+        self.connection = ClientConnection()
+        self.error: NetworkError | None = None  # why it is not connected
+        self.failures = 0  # in a row
+        self._on_connected = on_connected
+        self._on_events = on_events
+        self._on_disconnected = on_disconnected
+        self._link: Link | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Close for good."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def flush(self) -> None:
+        """Write out what the connection has queued."""
+        if self._link is not None:
+            self._link.flush()
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._once()
+                pause = FIRST_PAUSE
+            except NetworkError as error:
+                self.error = error
+                self.failures += 1
+            except HanaError as error:
+                self.error = NetworkError("network.broken", why=error.code)
+                self.failures += 1
+            self._on_disconnected(self)
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 (spreads reconnects, keeps no secret)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _once(self) -> None:
+        self.connection = ClientConnection()
+        answered = asyncio.Event()
+
+        def arrived(found: list[wire.Event]) -> None:
+            if any(isinstance(event, wire.HelloAnswered) for event in found):
+                self.error, self.failures = None, 0
+                answered.set()
+            self._on_events(self, found)
+
+        link = await connect(self.url, self.connection, arrived)
+        try:
+            self._link = link
+            self._on_connected(self)
+            link.flush()
+            try:
+                async with asyncio.timeout(HELLO_WAIT):
+                    await _first(answered, link)
+            except TimeoutError:
+                raise NetworkError("network.timeout", relay=self.url) from None
+            await link.closed
+        finally:
+            self._link = None
+            link.close()
+
+
+async def _first(answered: asyncio.Event, link: Link) -> None:
+    """Until HELLO is answered. :raises NetworkError: ``network.closed`` the connection went first"""
+    waiting = asyncio.ensure_future(answered.wait())
+    closing = asyncio.ensure_future(asyncio.shield(link.closed))
+    try:
+        await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if not answered.is_set():
+            raise NetworkError("network.closed")
+    finally:
+        waiting.cancel()
+        closing.cancel()
+        await asyncio.gather(waiting, closing, return_exceptions=True)

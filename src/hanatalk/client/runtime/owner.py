@@ -1,0 +1,233 @@
+"""The process that owns a profile: engine, relay connections, timers, the unix socket for other commands.
+
+Everything runs on one asyncio loop; the engine is called synchronously and never waits. After each step `_settle`
+writes out what is queued for the relays, publishes events, wakes waiting calls and sets the next timer.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from hanatalk.client import calls
+from hanatalk.client.engine import Engine
+from hanatalk.client.events import Event
+from hanatalk.client.runtime.links import RelayLink
+from hanatalk.errors import HanaError, NetworkError
+from hanatalk.wire import events as wire
+
+EVENT_QUEUE = 10_000  # events a slow listener may fall behind; then it is cut off
+INVITE_WAIT = 5.0  # seconds for the relay to store an invite
+TIMER_LEAST = 0.005  # seconds
+UNREACHABLE_TRIES = 2  # failed connects after which a waiting call gives up
+
+
+def now() -> int:
+    """Milliseconds since 1970, the only clock that the engine gets."""
+    return time.time_ns() // 1_000_000
+
+
+class Owner:
+    """An open profile in this process (see `hanatalk.client.Profile`)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._links: dict[str, RelayLink] = {}
+        self._listeners: set[asyncio.Queue[Event | None]] = set()
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: HanaError | None = None
+        self.closed = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._settle()
+
+    async def stop(self) -> None:
+        """Close every connection; what is queued stays in the outbox."""
+        if self._timer is not None:
+            self._timer.cancel()
+        links, self._links = list(self._links.values()), {}
+        for link in links:
+            await link.stop()
+        self._end()
+
+    def _end(self) -> None:
+        self.closed.set()
+        for queue in self._listeners:
+            queue.put_nowait(None)
+        self._wake()
+
+    # the engine's surroundings ----------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        for url in self._engine.wanted_relays():
+            if url not in self._links:
+                self._links[url] = RelayLink(url, self._connected, self._received, self._disconnected)
+        for link in self._links.values():
+            link.flush()
+        for event in self._engine.take_events():
+            self._publish(event)
+        self._wake()
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = max(TIMER_LEAST, (self._engine.next_tick() - now()) / 1000)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _publish(self, event: Event) -> None:
+        for queue in list(self._listeners):
+            if queue.qsize() >= EVENT_QUEUE:
+                self._listeners.discard(queue)
+                queue.put_nowait(None)
+            else:
+                queue.put_nowait(event)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """The disk may say no at any step: then this profile is closed, and whoever waits is told why."""
+        if self.closed.is_set():
+            return
+        try:
+            step()
+            self._settle()
+        except HanaError as error:
+            self._failure = error
+            self._end()
+
+    def _tick(self) -> None:
+        self._guarded(lambda: self._engine.tick(now()))
+
+    def _connected(self, link: RelayLink) -> None:
+        self._guarded(lambda: self._engine.connected(link.url, link.connection, now()))
+
+    def _received(self, link: RelayLink, arrived: list[wire.Event]) -> None:
+        self._guarded(lambda: self._engine.received(link.url, arrived, now()))
+
+    def _disconnected(self, link: RelayLink) -> None:
+        self._guarded(lambda: self._engine.disconnected(link.url))
+
+    # waiting ------------------------------------------------------------------------------------------------------
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `holds`; False if it does not within that time, or a wanted relay cannot be reached."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self.closed.is_set():
+                raise NetworkError("profile.closed")
+            if holds():
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0 or self._unreachable() is not None:
+                return False
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiter, min(left, 0.25))
+
+    def _unreachable(self) -> NetworkError | None:
+        """The error of a wanted relay that cannot be reached right now, if there is one."""
+        wanted = self._engine.wanted_relays()
+        return next(
+            (
+                link.error
+                for link in self._links.values()
+                if link.url in wanted and link.error is not None and link.failures >= UNREACHABLE_TRIES
+            ),
+            None,
+        )
+
+    def _network_error(self) -> NetworkError:
+        return self._unreachable() or NetworkError("network.timeout")
+
+    # calls --------------------------------------------------------------------------------------------------------
+
+    async def call(self, call: calls.Call) -> calls.Result:
+        """Carry out one call. :raises HanaError: as the call says"""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return await self._call(call)
+        finally:
+            if not self.closed.is_set():
+                self._settle()
+
+    async def _call(self, call: calls.Call) -> calls.Result:
+        match call:
+            case calls.Status():
+                return self._engine.account()
+            case calls.Chats():
+                return self._engine.chats()
+            case calls.Messages(conversation=conversation, limit=limit):
+                return self._engine.messages(conversation, limit)
+            case calls.Verify(conversation=conversation, confirm=confirm):
+                return self._engine.verify(conversation, confirm=confirm)
+            case calls.Send():
+                return await self._send(call)
+            case calls.Read():
+                return await self._read(call)
+            case calls.Sync():
+                return await self._sync(call)
+            case calls.Invite():
+                return await self._invite(call)
+            case calls.Accept():
+                return await self._accept(call)
+            case calls.Lock():
+                asyncio.get_running_loop().call_soon(self._end)
+                return calls.Done()
+            case calls.Listen():
+                return calls.Done()
+
+    async def _send(self, call: calls.Send) -> calls.Sent:
+        message = self._engine.send(call.conversation, call.text, reply_to=call.reply_to, now=now())
+        self._settle()
+        await self._until(lambda: self._engine.state(message) != "queued", call.wait)
+        return calls.Sent(message=message.message.hex(), state=self._engine.state(message))
+
+    async def _read(self, call: calls.Read) -> calls.ReadDone:
+        done = self._engine.read(call.conversation, now())
+        self._settle()
+        if done.read:
+            await self._until(lambda: self._engine.pending(now()) == 0, call.wait)
+        return done
+
+    async def _sync(self, call: calls.Sync) -> calls.Synced:
+        received, sent = self._engine.counts()
+        done = await self._until(lambda: self._engine.caught_up() and self._engine.pending(now()) == 0, call.wait)
+        if not done and (error := self._unreachable()):
+            raise error
+        received_now, sent_now = self._engine.counts()
+        return calls.Synced(received=received_now - received, sent=sent_now - sent, pending=self._engine.pending(now()))
+
+    async def _invite(self, call: calls.Invite) -> calls.InviteMade:
+        if not await self._until(self._engine.knows_relay, INVITE_WAIT):
+            raise self._network_error()
+        row = self._engine.invite(expires=call.expires, now=now())
+        self._settle()
+        await self._until(lambda: self._engine.invite_made(row).state == "stored", INVITE_WAIT)
+        return self._engine.invite_made(row)
+
+    async def _accept(self, call: calls.Accept) -> calls.Accepted:
+        channel = self._engine.accept(call.link, now())
+        self._settle()
+        await self._until(lambda: self._engine.accepted(channel) is not None, call.wait)
+        found = self._engine.accepted_so_far(channel)
+        if found is None:
+            raise self._network_error()
+        return found
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens from now on, until the profile is closed or this listener falls too far behind."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._listeners.add(queue)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self._listeners.discard(queue)

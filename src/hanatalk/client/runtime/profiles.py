@@ -1,0 +1,159 @@
+"""Making, opening and wiping a profile folder."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from hanatalk.client import calls, engine
+from hanatalk.client.events import Event
+from hanatalk.client.runtime.doorway import Doorway, Remote
+from hanatalk.client.runtime.owner import Owner
+from hanatalk.errors import HanaError, ProfileError
+from hanatalk.localdb.database import FILE, Database
+from hanatalk.localdb.lock import ProfileLock
+from hanatalk.localdb.vault import FLOOR, KdfCost, KeptIn, Vault, calibrate, os_keyring
+from hanatalk.transport import check_url
+
+WIPE_WAIT = 5.0  # seconds for a running owner to end
+
+
+class Profile(Protocol):
+    """An open profile, owned by this process or another."""
+
+    async def call(self, call: calls.Call) -> calls.Result:
+        """Carry out one call; the result is of the call's `Result` type. :raises HanaError:"""
+        ...
+
+    def events(self) -> AsyncIterator[Event]:
+        """What happens from now on."""
+        ...
+
+
+class ProfileMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A new profile. `key_place`: where what opens it is kept: ``passphrase``, ``keyring`` or ``file``."""
+
+    account: str
+    device: str
+    name: str
+    key_place: str
+
+
+def create_profile(
+    home: Path, *, name: str, relay: str, passphrase: str | None, cost: KdfCost | None = None
+) -> ProfileMade:
+    """Make a profile in `home`; no network. What a crash left of an earlier try is replaced.
+
+    :param passphrase: None: the key is kept in the keyring or, without one, in a file
+    :param cost: of the passphrase; None: calibrated to about a second. Only tests lower it
+    :raises ProfileError: ``profile.exists``; :raises UsageError: ``name.invalid``, ``relay.url``
+    """
+    check_url(relay)
+    engine.check_name(name)
+    with ProfileLock(home):
+        keyring = os_keyring() if passphrase is None else None
+        vault = Vault(home, keyring=keyring, floor=cost or FLOOR)
+        if _unfinished(home, vault):
+            vault.destroy()
+        if passphrase is not None and cost is None:
+            cost = calibrate(time.perf_counter)
+        unlocked = vault.create(passphrase=passphrase, cost=cost)
+        try:
+            database = Database(home / FILE, unlocked.key)
+            try:
+                made = engine.create(database, name=name, relay=relay)
+            finally:
+                database.close()
+        except BaseException:
+            vault.destroy()
+            raise
+    return ProfileMade(
+        account=made.account.hex(), device=made.device.key.hex(), name=made.name, key_place=str(unlocked.kept_in)
+    )
+
+
+def _unfinished(home: Path, vault: Vault) -> bool:
+    """A header without a database: the process died in between, nobody's messages are in there."""
+    try:
+        vault.kept_in()
+    except ProfileError:
+        return False
+    return not (home / FILE).exists()
+
+
+def needs_passphrase(home: Path) -> bool:
+    """:raises ProfileError: ``profile.none``, ``profile.foreign``"""
+    return Vault(home).kept_in() is KeptIn.PASSPHRASE
+
+
+@contextlib.asynccontextmanager
+async def open_profile(
+    home: Path, *, passphrase: Callable[[], str] | None, floor: KdfCost = FLOOR
+) -> AsyncIterator[Profile]:
+    """Own the profile, or go through the process that does.
+
+    :param passphrase: asked for only if it is needed
+    :param floor: the least passphrase cost that is accepted; only tests lower it
+    :raises ProfileError: ``profile.none``, ``profile.foreign``, ``profile.wrong-passphrase``, ``profile.in-use``
+    """
+    kept_in = Vault(home).kept_in()
+    lock = ProfileLock(home)
+    try:
+        lock.acquire()
+    except ProfileError as error:
+        if error.code != "profile.in-use":
+            raise
+        yield Remote(home)
+        return
+    try:
+        given = passphrase() if kept_in is KeptIn.PASSPHRASE and passphrase is not None else None
+        keyring = os_keyring() if kept_in is KeptIn.KEYRING else None
+        unlocked = Vault(home, keyring=keyring, floor=floor).open(passphrase=given)
+        if not (home / FILE).exists():
+            raise ProfileError("profile.none")
+        database = Database(home / FILE, unlocked.key)
+        del unlocked, given
+        try:
+            async with _owned(home, database) as owner:
+                yield owner
+        finally:
+            database.close()
+    finally:
+        lock.release()
+
+
+@contextlib.asynccontextmanager
+async def _owned(home: Path, database: Database) -> AsyncIterator[Owner]:
+    owner = Owner(engine.Engine(database))
+    doorway = Doorway(owner)
+    await doorway.start(home)
+    try:
+        owner.start()
+        yield owner
+    finally:
+        await owner.stop()
+        await doorway.stop(home)
+
+
+def wipe_profile(home: Path) -> None:
+    """Destroy the profile: the key first, then every file; then a running owner is told to end.
+
+    :raises ProfileError: ``profile.none``; :raises StorageError: ``storage.io`` (the key is gone nevertheless)
+    """
+    vault = Vault(home)
+    with contextlib.suppress(HanaError):
+        vault = Vault(home, keyring=os_keyring() if vault.kept_in() is KeptIn.KEYRING else None)
+    asyncio.run(_wipe(home, vault))
+
+
+async def _wipe(home: Path, vault: Vault) -> None:
+    owner = Remote(home)
+    with contextlib.suppress(HanaError, OSError):
+        await owner.hold()  # the socket's name is wiped with everything else: connect before
+    vault.destroy()
+    with contextlib.suppress(HanaError, OSError, TimeoutError):
+        await asyncio.wait_for(owner.call(calls.Lock()), WIPE_WAIT)

@@ -1,0 +1,270 @@
+"""Rows of the local database: one frozen value per table, fields in column order.
+
+schema/0001.sql says what each column means.
+"""
+
+import enum
+from typing import ClassVar
+
+import msgspec
+
+from hanatalk.ids import (
+    AccountId,
+    ChannelId,
+    ConversationId,
+    DeviceKey,
+    EntryId,
+    Incarnation,
+    MessageId,
+    ReaderId,
+    ReadToken,
+    TakeId,
+    WriteToken,
+)
+
+
+class ConversationState(enum.IntEnum):
+    """`BROKEN`: this device can no longer follow and must be added again."""
+
+    JOINED = 1
+    BROKEN = 2
+
+
+class Purpose(enum.IntEnum):
+    """What a channel is read for."""
+
+    ERA = 1
+    WELCOME = 2
+    INVITE = 3
+
+
+class MessageKind(enum.IntEnum):
+    """`OTHER`: numbered, but nothing a person wrote."""
+
+    PERSON = 1
+    OTHER = 2
+    UNKNOWN = 3  # of a kind this version does not know
+
+
+class OutboxKind(enum.IntEnum):
+    """What an outbox row carries; decides what happens when the relay says that its turn is stale."""
+
+    MESSAGE = 1
+    RECEIPT = 2
+    REQUEST = 3
+    COMMIT = 4
+    WELCOME = 5
+    INVITE = 6
+
+
+class IntentKind(enum.IntEnum):
+    """What this device wants to commit."""
+
+    UPDATE = 1
+    NEW_ERA = 2
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Marks a value that stands for a table row."""
+
+    table: ClassVar[str]
+
+
+class Account(Row, frozen=True):
+    table: ClassVar = "account"
+    account: AccountId
+    name: str
+    chain: bytes
+    verified: int = 0
+
+
+class Conversation(Row, frozen=True):
+    table: ClassVar = "conversation"
+    conversation: ConversationId
+    kind: int
+    state: int
+    policy: bytes
+    epoch: int
+    own_leaf: int
+    counter: int
+    channel: ChannelId
+    created_at: int
+    updated_at: int
+    receipt_due: int | None = None
+    receipt_sent: int = 0
+
+
+class Member(Row, frozen=True):
+    table: ClassVar = "member"
+    conversation: ConversationId
+    leaf: int
+    account: AccountId
+    device: DeviceKey
+    height: int
+    signature_key: bytes
+    since_epoch: int
+    path_commits: int = 0
+
+
+class Channel(Row, frozen=True):
+    table: ClassVar = "channel"
+    channel: ChannelId
+    purpose: int
+    owner: bytes
+    relay: str
+    read_token: ReadToken
+    write_token: WriteToken
+    seal_key: bytes
+    reader: ReaderId
+    incarnation: Incarnation | None
+    cursor: int
+    turn: int
+    control_hash: bytes
+    since_epoch: int
+    started_at: int
+    closed: int = 0
+
+    def __repr__(self) -> str:
+        return f"Channel(purpose={self.purpose}, cursor={self.cursor}, turn={self.turn}, …)"
+
+
+class Control(Row, frozen=True):
+    table: ClassVar = "control"
+    channel: ChannelId
+    seq: int
+    is_commit: int
+    control_hash: bytes
+    entry: bytes
+
+
+class Message(Row, frozen=True):
+    table: ClassVar = "message"
+    number: int | None
+    message: MessageId
+    conversation: ConversationId
+    account: AccountId
+    device: DeviceKey
+    counter: int
+    epoch: int
+    kind: int
+    sent_at: int
+    body: bytes
+    text: str | None
+    reply_to: MessageId | None
+    read: int = 0
+    stored_at: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Message(number={self.number}, counter={self.counter}, …)"
+
+
+class Stream(Row, frozen=True):
+    table: ClassVar = "stream"
+    conversation: ConversationId
+    device: DeviceKey
+    decrypted: int = 0
+    highest: int = 0
+    told_decrypted: int = 0
+    told_read: int = 0
+
+
+class Gap(Row, frozen=True):
+    table: ClassVar = "gap"
+    conversation: ConversationId
+    device: DeviceKey
+    first: int
+    last: int
+    asked_at: int | None = None
+    asked: int = 0
+
+
+class Receipt(Row, frozen=True):
+    table: ClassVar = "receipt"
+    conversation: ConversationId
+    about: DeviceKey
+    device: DeviceKey
+    decrypted: int
+    read: int
+
+
+class Outgoing(Row, frozen=True):
+    table: ClassVar = "outbox"
+    number: int | None
+    entry_id: EntryId
+    relay: str
+    channel: ChannelId
+    read_half: bytes
+    read_is_token: int
+    write_token: WriteToken
+    entry_class: int
+    is_commit: int
+    turn: int | None
+    burn_after: int | None
+    entry: bytes
+    kind: int
+    owner: bytes
+    message: MessageId | None = None
+    epoch: int = 0
+    refused_turn: int | None = None
+    refusals: int = 0
+    stored_seq: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Outgoing(number={self.number}, kind={self.kind}, turn={self.turn}, …)"
+
+
+class Intent(Row, frozen=True):
+    table: ClassVar = "intent"
+    conversation: ConversationId
+    kind: int
+    not_before: int
+    digest: bytes | None = None
+
+
+class KeyPackage(Row, frozen=True):
+    table: ClassVar = "key_package"
+    ref: bytes
+    key_package: bytes
+    expires_at: int
+    used: int = 0
+
+
+class Invite(Row, frozen=True):
+    table: ClassVar = "invite"
+    invite: ChannelId
+    link: str
+    key_package: bytes
+    expires_at: int
+    conversation: ConversationId | None = None
+    refused: int = 0
+
+    def __repr__(self) -> str:
+        return f"Invite(expires_at={self.expires_at}, refused={self.refused}, …)"
+
+
+class Acceptance(Row, frozen=True):
+    table: ClassVar = "acceptance"
+    channel: ChannelId
+    link: str
+    take_id: TakeId
+    conversation: ConversationId | None = None
+    failure: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Acceptance(failure={self.failure}, …)"
+
+
+class ContactKeyPackage(Row, frozen=True):
+    table: ClassVar = "contact_key_package"
+    account: AccountId
+    ref: bytes
+    key_package: bytes
+    expires_at: int
+
+
+class Notice(Row, frozen=True):
+    table: ClassVar = "notice"
+    number: int | None
+    conversation: ConversationId | None
+    at: int
+    event: bytes
