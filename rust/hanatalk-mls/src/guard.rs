@@ -1,0 +1,34 @@
+//! Panics stop here: caught, named by place only (a message may quote data), and never printed.
+
+use std::cell::RefCell;
+use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
+use std::sync::Once;
+
+use crate::errors::{Fault, Outcome};
+
+thread_local! {
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+static QUIET: Once = Once::new();
+
+/// Replace the hook that prints panics to stderr; this library has its own copy of it.
+pub(crate) fn install() {
+    QUIET.call_once(|| {
+        set_hook(Box::new(|panic| {
+            let place = panic
+                .location()
+                .map(|at| format!("{}:{}", at.file().rsplit('/').next().unwrap_or_default(), at.line()))
+                .unwrap_or_default();
+            PLACE.with(|cell| cell.replace(place));
+        }));
+    });
+}
+
+/// Run, and turn a panic into `Poisoned`.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let place = PLACE.with(|cell| cell.take());
+        Err(Fault::Poisoned(format!("a panic was caught at {place}")))
+    })
+}
