@@ -1,0 +1,1 @@
+"""Pumps one WebSocket to one wire connection; owns sockets, clock and timers."""
