@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-import apsw
 
 from hanatalk.errors import StorageError
 from hanatalk.localdb.cipher import mapped_errors, open_database
@@ -100,7 +99,7 @@ class Database:
         found = self.value(sql, *values)
         return found if isinstance(found, int) else 0
 
-    def tuples(self, sql: str, *values: Value) -> list[tuple[apsw.SQLiteValue, ...]]:
+    def tuples(self, sql: str, *values: Value) -> list[tuple[Value, ...]]:
         """All rows of a query."""
         return list(self._connection.execute(sql, values))
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from hanatalk.errors import HanaError, NetworkError
-from hanatalk.transport import Link, connect
+from hanatalk.transport.link import Link, connect
 from hanatalk.wire.client import ClientConnection
 from hanatalk.wire import events as wire
 

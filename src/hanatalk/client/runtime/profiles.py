@@ -17,7 +17,7 @@ from hanatalk.errors import HanaError, ProfileError
 from hanatalk.localdb.database import FILE, Database
 from hanatalk.localdb.lock import ProfileLock
 from hanatalk.localdb.vault import FLOOR, KdfCost, KeptIn, Vault, calibrate, os_keyring
-from hanatalk.transport import check_url
+from hanatalk.transport.urls import parse_relay_url
 
 WIPE_WAIT = 5.0  # seconds for a running owner to end
 
@@ -52,7 +52,7 @@ def create_profile(
     :param cost: of the passphrase; None: calibrated to about a second. Only tests lower it
     :raises ProfileError: ``profile.exists``; :raises UsageError: ``name.invalid``, ``relay.url``
     """
-    check_url(relay)
+    parse_relay_url(relay)
     engine.check_name(name)
     with ProfileLock(home):
         keyring = os_keyring() if passphrase is None else None
