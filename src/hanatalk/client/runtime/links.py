@@ -79,21 +79,17 @@ class RelayLink:
                     await _first(answered, link)
             except TimeoutError:
                 raise NetworkError("network.timeout", relay=self.url) from None
-            await link.closed
+            reason = await link.closed
+            if reason is not None:
+                raise reason
         finally:
             self._link = None
             link.close()
 
 
 async def _first(answered: asyncio.Event, link: Link) -> None:
-    """Until HELLO is answered. :raises NetworkError: ``network.closed`` the connection went first"""
-    waiting = asyncio.ensure_future(answered.wait())
-    closing = asyncio.ensure_future(asyncio.shield(link.closed))
-    try:
-        await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
-        if not answered.is_set():
-            raise NetworkError("network.closed")
-    finally:
-        waiting.cancel()
-        closing.cancel()
-        await asyncio.gather(waiting, closing, return_exceptions=True)
+    """Until HELLO is answered. :raises HanaError: the connection went first"""
+    link.closed.add_done_callback(lambda _: answered.set())
+    await answered.wait()
+    if link.closed.done():
+        raise link.closed.result() or NetworkError("network.closed")
