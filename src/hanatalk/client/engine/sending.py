@@ -21,7 +21,7 @@ from hanatalk.localdb.rows import (
 )
 from hanatalk.wire.classes import EntryClass
 
-BURN_LIMIT = 8  # other devices up to which a relay erases an entry when all have it (docs/adr/0008)
+BURN_LIMIT = 8  # other devices up to which a relay erases an entry when all have it (docs/adr/0007)
 REFUSALS_BEFORE_NO_TURN = 3  # HT-M-031
 GIVE_UP = 30 * DAY  # milliseconds: after this an unconfirmed message is not published again
 RELAY_KEEPS = 3 * DAY  # milliseconds an entry lies at a relay
