@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
+from tests.simulated_relay import Pipe, SimulatedRelay
+
 from hanatalk.client import calls, events
 from hanatalk.client.engine import Engine, create
 from hanatalk.localdb.database import Database
 from hanatalk.wire.client import ClientConnection
-from tests.simulated_relay import Pipe, SimulatedRelay
 
 URL = "ws://127.0.0.1:7710"
 START = 1_800_000_000_000  # milliseconds since 1970

@@ -5,17 +5,17 @@ import os
 
 import msgspec
 import pytest
+from tests.client.engine.conftest import Pair
+from tests.client.people import URL, Person, World
 
 from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import accounts, content, invites, keys, links, policy, sealing
 from hanatalk.errors import HanaError
 from hanatalk.ids import ConversationId, MessageId
-from hanatalk.localdb.rows import Channel, IntentKind, Message, MessageKind, Outgoing, OutboxKind
+from hanatalk.localdb.rows import Channel, IntentKind, Message, MessageKind, OutboxKind, Outgoing
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.frames import PushedEntry
-from tests.client.engine.conftest import Pair
-from tests.client.people import URL, Person, World
 
 
 def _id(pair: Pair) -> ConversationId:
@@ -71,9 +71,7 @@ def test_t012_reordered_within_the_tolerance_all_shown(pair: Pair) -> None:
     def shuffled(held):  # type: ignore[no-untyped-def]
         first = min(entry.seq for _, entry in held)
         order = [3, 0, 7, 1, 2, 6, 5, 4]
-        return [
-            (held[i][0], msgspec.structs.replace(held[i][1], seq=first + place)) for place, i in enumerate(order)
-        ]
+        return [(held[i][0], msgspec.structs.replace(held[i][1], seq=first + place)) for place, i in enumerate(order)]
 
     pair.jihoon.pipe.release(shuffled)
     pair.world.settle()

@@ -1,8 +1,11 @@
 """The way of a message between two engines: invite, accept, send, read, offline, restart."""
 
-from hanatalk.client import events
+import pytest
 from tests.client.engine.conftest import Pair
 from tests.client.people import World
+
+from hanatalk.client import events
+from hanatalk.errors import ContentError
 
 
 def test_two_people_become_a_conversation(world: World) -> None:
@@ -117,12 +120,8 @@ def test_an_invite_serves_one_person(world: World) -> None:
     assert jihoon.accept(link) == accepted
     channel = eve.engine.accept(link, world.now)
     world.run()
-    try:
+    with pytest.raises(ContentError, match=r"invite\.used"):
         eve.engine.accepted(channel)
-    except Exception as error:
-        assert getattr(error, "code", None) == "invite.used"
-    else:
-        raise AssertionError("a used invite was accepted")
     minji.offline()
     minji.online()
     world.settle()

@@ -85,9 +85,9 @@ def _unfinished(home: Path, vault: Vault) -> bool:
     return not (home / FILE).exists()
 
 
-def needs_passphrase(home: Path) -> bool:
+def needs_passphrase(home: Path, *, floor: KdfCost = FLOOR) -> bool:
     """:raises ProfileError: ``profile.none``, ``profile.foreign``"""
-    return Vault(home).kept_in() is KeptIn.PASSPHRASE
+    return Vault(home, floor=floor).kept_in() is KeptIn.PASSPHRASE
 
 
 @contextlib.asynccontextmanager
@@ -100,7 +100,7 @@ async def open_profile(
     :param floor: the least passphrase cost that is accepted; only tests lower it
     :raises ProfileError: ``profile.none``, ``profile.foreign``, ``profile.wrong-passphrase``, ``profile.in-use``
     """
-    kept_in = Vault(home).kept_in()
+    kept_in = Vault(home, floor=floor).kept_in()
     lock = ProfileLock(home)
     try:
         lock.acquire()
