@@ -130,10 +130,9 @@ def problems() -> list[str]:
                 found.append(f"{key}: placeholders differ: ko {sorted(names[0])}, en {sorted(names[1])}")
     for key, places in sorted({**wanted.others, **wanted.errors}.items()):
         for is_hint in (False, True) if key in wanted.errors else (False,):
-            for language in LANGUAGES:
-                if (key, is_hint) not in everything:
-                    what = "hint" if is_hint else "sentence"
-                    found.append(f"{language}.po: no {what} for {key} ({', '.join(places[:2])})")
+            if (key, is_hint) not in everything:
+                what = "hint" if is_hint else "sentence"
+                found.append(f"ko.po, en.po: no {what} for {key} ({', '.join(sorted(set(places))[:2])})")
     for key, names, place in wanted.supplied:
         for is_hint in (False, True):
             entry = catalogues["en"].get((key, is_hint))

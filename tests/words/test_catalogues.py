@@ -45,12 +45,12 @@ def test_the_small_source_is_clean(source: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "before", "after", "complaint"),
     [
-        ("code.py", "'far.away'", "'far.off'", "ko.po: no sentence for far.off"),
-        ("code.py", "'far.away'", "'far.off'", "en.po: no hint for far.off"),
+        ("code.py", "'far.away'", "'far.off'", "ko.po, en.po: no sentence for far.off"),
+        ("code.py", "'far.away'", "'far.off'", "ko.po, en.po: no hint for far.off"),
         ("code.py", "'far.away'", "'far.off'", "en.po: far.away: nothing in src asks for it"),
         ("code.py", "place='x'", "", "the sentence needs place, the error does not carry it"),
         ("code.py", "place='x'", "", "code.py:4: far.away"),
-        ("code.py", "'far.away'", "'far.off' if 1 else 'far.away'", "en.po: no sentence for far.off"),
+        ("code.py", "'far.away'", "'far.off' if 1 else 'far.away'", "ko.po, en.po: no sentence for far.off"),
         ("words/en.po", "{place} is", "{spot} is", "far.away: placeholders differ: ko ['place'], en ['spot']"),
         ("words/en.po", "{place} is", "{place is", "far.away: has a brace that belongs to no placeholder"),
         ("words/ko.po", "{place:이/가}", "{place}가", "a particle is written out after a value"),
