@@ -192,3 +192,36 @@ class Group:
     def staged_merge(self) -> Writes: ...
     def staged_drop(self) -> Writes: ...
     def psk_put(self, psk_id: bytes, psk: bytes) -> Writes: ...
+
+# --- Test-only: absent from wheels built with --no-default-features -----------------------------------------------
+
+@final
+class TestingPassiveClient:
+    """A client without the profile, for the official passive-client vectors."""
+
+    def __new__(
+        cls, key_package: bytes, *, init_private: bytes, encryption_private: bytes, psks: list[tuple[bytes, bytes]]
+    ) -> TestingPassiveClient: ...
+    def join(self, welcome: bytes, ratchet_tree: bytes | None) -> None: ...
+    def process(self, message: bytes) -> str: ...  # "proposal" (kept), "commit" (merged), "application"
+    def reload(self) -> None: ...  # from its rows
+    @property
+    def epoch_authenticator(self) -> bytes: ...
+
+def testing_reencode(kind: str, bytes: bytes) -> bytes: ...
+def testing_commit(
+    group: Group,
+    *,
+    adds: list[bytes] = ...,  # unchecked
+    victim_leaf: int | None = None,  # path secrets sealed to this leaf's key are spoilt
+    spoil_tag: bool = False,  # the confirmation tag is
+    group_context: str | None = None,  # external-senders, no-required-capabilities, fewer-required-capabilities
+    queued: bool = False,  # include proposals of testing_proposal by reference
+    public: bool = False,  # as PublicMessage
+    self_update: bool = True,
+) -> tuple[bytes, bytes | None, Writes]:
+    """A commit outside the rules, pending in the cheater's handle."""
+
+def testing_proposal(group: Group, *, remove: int | None = None) -> tuple[bytes, Writes]: ...
+def testing_external_commit(signer: Signer, credential: bytes, group_info: bytes, ratchet_tree: bytes) -> bytes: ...
+def testing_panic(group: Group) -> None: ...

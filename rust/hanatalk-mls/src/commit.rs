@@ -12,7 +12,7 @@ use openmls_traits::OpenMlsProvider;
 use sha2::{Digest, Sha256};
 
 use crate::codec::Kind;
-use crate::errors::{Fault, Outcome};
+use crate::errors::{Outcome, Refusal};
 use crate::handle::Handle;
 use crate::key_package::{credential_with_key, verify};
 use crate::overlay::Writes;
@@ -42,10 +42,10 @@ impl Handle {
     pub(crate) fn commit(&mut self, parts: &CommitParts<'_>) -> Outcome<Committed> {
         self.require_active()?;
         if self.group.pending_commit().is_some() {
-            return Err(Fault::PendingCommit("own"));
+            return Err(Refusal::PendingCommit("own"));
         }
         if self.staged.is_some() {
-            return Err(Fault::PendingCommit("staged"));
+            return Err(Refusal::PendingCommit("staged"));
         }
         let adds = self.verified_adds(parts)?;
         self.check_removes(parts.removes)?;
@@ -68,7 +68,7 @@ impl Handle {
         }
         let verify_one = |(index, bytes): (usize, &&[u8])| {
             let key_package = verify(&self.provider, index, bytes)?;
-            let flawed = |why: &str| Err(Fault::BadKeyPackage(index, why.into()));
+            let flawed = |why: &str| Err(Refusal::BadKeyPackage(index, why.into()));
             let leaf = key_package.leaf_node();
             if key_package.ciphersuite() != self.group.ciphersuite() {
                 return flawed("of another suite than the group");
@@ -95,10 +95,10 @@ impl Handle {
         let mut seen = HashSet::new();
         for leaf in removes {
             if !members.contains(leaf) || !seen.insert(leaf) {
-                return Err(Fault::Misuse("no such leaf to remove"));
+                return Err(Refusal::Misuse("no such leaf to remove"));
             }
             if *leaf == self.group.own_leaf_index().u32() {
-                return Err(Fault::Misuse("a leaf cannot commit its own removal"));
+                return Err(Refusal::Misuse("a leaf cannot commit its own removal"));
             }
         }
         Ok(())
@@ -106,7 +106,7 @@ impl Handle {
 
     fn build(&mut self, parts: &CommitParts<'_>, adds: &[KeyPackage]) -> Outcome<Committed> {
         let Some(signer) = self.signer.as_ref() else {
-            return Err(Fault::Evicted);
+            return Err(Refusal::Evicted);
         };
         let suite = self.group.ciphersuite();
         let mut parameters = LeafNodeParameters::builder();
@@ -118,7 +118,7 @@ impl Handle {
             .iter()
             .map(|psk_id| {
                 let psk = Psk::External(ExternalPsk::new(psk_id.to_vec()));
-                let psk_id = PreSharedKeyId::new(suite, self.provider.rand(), psk).map_err(Fault::bad)?;
+                let psk_id = PreSharedKeyId::new(suite, self.provider.rand(), psk).map_err(Refusal::bad)?;
                 Ok(Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(psk_id))))
             })
             .collect::<Outcome<Vec<_>>>()?;
@@ -134,12 +134,12 @@ impl Handle {
         if let Some(extensions) = parts.extensions {
             builder = builder
                 .propose_group_context_extensions(profile::group_extensions(extensions)?)
-                .map_err(|error| Fault::Unsupported(error.to_string()))?;
+                .map_err(|error| Refusal::Unsupported(error.to_string()))?;
         }
         let bundle = builder
             .leaf_node_parameters(parameters.build())
             .load_psks(self.provider.overlay())
-            .map_err(|_| Fault::Misuse("no such PSK"))?
+            .map_err(|_| Refusal::Misuse("no such PSK"))?
             .create_group_info(!adds.is_empty())
             .build(self.provider.rand(), self.provider.crypto(), signer, |_| true);
         let bundle = match bundle {
@@ -148,9 +148,9 @@ impl Handle {
         };
         let bundle: CommitMessageBundle = bundle
             .stage_commit(&self.provider)
-            .map_err(|error| Fault::Poisoned(error.to_string()))?;
+            .map_err(|error| Refusal::Poisoned(error.to_string()))?;
         let (commit, welcome, group_info) = bundle.into_messages();
-        let to_bytes = |message: openmls::framing::MlsMessageOut| message.to_bytes().map_err(Fault::bad);
+        let to_bytes = |message: openmls::framing::MlsMessageOut| message.to_bytes().map_err(Refusal::bad);
         let commit = to_bytes(commit)?;
         let digest = Sha256::digest(&commit).to_vec();
         self.provider
@@ -168,7 +168,7 @@ impl Handle {
     pub(crate) fn pending_merge(&mut self) -> Outcome<Writes> {
         self.require_active()?;
         if self.group.pending_commit().is_none() {
-            return Err(Fault::Misuse("no commit is pending"));
+            return Err(Refusal::Misuse("no commit is pending"));
         }
         self.attempt(|handle| {
             handle.group.merge_pending_commit(&handle.provider)?;
@@ -180,7 +180,7 @@ impl Handle {
     pub(crate) fn pending_discard(&mut self) -> Outcome<Writes> {
         self.require_active()?;
         if self.group.pending_commit().is_none() {
-            return Err(Fault::Misuse("no commit is pending"));
+            return Err(Refusal::Misuse("no commit is pending"));
         }
         self.attempt(|handle| {
             handle.group.clear_pending_commit(handle.provider.overlay())?;
@@ -200,7 +200,7 @@ impl Handle {
         let pending = self
             .group
             .pending_commit()
-            .ok_or(Fault::Misuse("no commit is pending"))?;
+            .ok_or(Refusal::Misuse("no commit is pending"))?;
         Ok(pending.export_secret(self.provider.crypto(), label, context, length)?)
     }
 
@@ -208,14 +208,14 @@ impl Handle {
         let pending = self
             .group
             .pending_commit()
-            .ok_or(Fault::Misuse("no commit is pending"))?;
-        let authenticator = pending.epoch_authenticator().ok_or(Fault::Evicted)?;
+            .ok_or(Refusal::Misuse("no commit is pending"))?;
+        let authenticator = pending.epoch_authenticator().ok_or(Refusal::Evicted)?;
         Ok(authenticator.as_slice().to_vec())
     }
 }
 
 /// Which KeyPackage made a commit fail: a key of the right length may still be one that the KEM refuses.
-fn blame(provider: &crate::provider::Provider, adds: &[KeyPackage], error: &CreateCommitError) -> Fault {
+fn blame(provider: &crate::provider::Provider, adds: &[KeyPackage], error: &CreateCommitError) -> Refusal {
     for (index, key_package) in adds.iter().enumerate() {
         let suite = key_package.ciphersuite();
         let leaf_key = profile::encryption_key(key_package.leaf_node()).unwrap_or_default();
@@ -228,9 +228,9 @@ fn blame(provider: &crate::provider::Provider, adds: &[KeyPackage], error: &Crea
                 .hpke_seal(suite.hpke_config(), key, b"", b"", b"")
                 .is_err()
             {
-                return Fault::BadKeyPackage(index, format!("its {name} cannot be encrypted to"));
+                return Refusal::BadKeyPackage(index, format!("its {name} cannot be encrypted to"));
             }
         }
     }
-    Fault::bad(error)
+    Refusal::bad(error)
 }

@@ -72,7 +72,7 @@ create_exception!(
 
 /// The same, before it becomes a Python exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum Refusal {
     /// The message's epoch and the group's.
     WrongEpoch { message: u64, group: u64 },
     /// See the table.
@@ -100,9 +100,9 @@ pub(crate) enum Fault {
 }
 
 /// Result of everything below the Python surface.
-pub(crate) type Outcome<T> = Result<T, Fault>;
+pub(crate) type Outcome<T> = Result<T, Refusal>;
 
-impl Fault {
+impl Refusal {
     /// A message that cannot be taken, in our words.
     pub(crate) fn bad(why: impl ToString) -> Self {
         Self::BadMessage(why.to_string())
@@ -114,38 +114,38 @@ impl Fault {
     }
 }
 
-impl From<Fault> for PyErr {
-    fn from(fault: Fault) -> Self {
+impl From<Refusal> for PyErr {
+    fn from(fault: Refusal) -> Self {
         match fault {
-            Fault::WrongEpoch { message, group } => WrongEpoch::new_err((message, group)),
-            Fault::PubliclyInvalidCommit(why) => PubliclyInvalidCommit::new_err(why),
-            Fault::PathFault(why) => PathFault::new_err(why),
-            Fault::Evicted => Evicted::new_err("this leaf was removed"),
-            Fault::PendingCommit(what) => PendingCommit::new_err(what),
-            Fault::BadKeyPackage(index, why) => BadKeyPackage::new_err((index, why)),
-            Fault::Replay => Replay::new_err("the generation's key is used up"),
-            Fault::TooOld(why) => TooOld::new_err(why),
-            Fault::Unsupported(why) => Unsupported::new_err(why),
-            Fault::BadMessage(why) => BadMessage::new_err(why),
-            Fault::Poisoned(why) => Poisoned::new_err(why),
-            Fault::Misuse(why) => PyValueError::new_err(why),
+            Refusal::WrongEpoch { message, group } => WrongEpoch::new_err((message, group)),
+            Refusal::PubliclyInvalidCommit(why) => PubliclyInvalidCommit::new_err(why),
+            Refusal::PathFault(why) => PathFault::new_err(why),
+            Refusal::Evicted => Evicted::new_err("this leaf was removed"),
+            Refusal::PendingCommit(what) => PendingCommit::new_err(what),
+            Refusal::BadKeyPackage(index, why) => BadKeyPackage::new_err((index, why)),
+            Refusal::Replay => Replay::new_err("the generation's key is used up"),
+            Refusal::TooOld(why) => TooOld::new_err(why),
+            Refusal::Unsupported(why) => Unsupported::new_err(why),
+            Refusal::BadMessage(why) => BadMessage::new_err(why),
+            Refusal::Poisoned(why) => Poisoned::new_err(why),
+            Refusal::Misuse(why) => PyValueError::new_err(why),
         }
     }
 }
 
-impl From<RowError> for Fault {
+impl From<RowError> for Refusal {
     fn from(error: RowError) -> Self {
         Self::Poisoned(error.to_string())
     }
 }
 
-impl From<LibraryError> for Fault {
+impl From<LibraryError> for Refusal {
     fn from(error: LibraryError) -> Self {
         Self::BadMessage(error.to_string())
     }
 }
 
-impl From<MlsGroupStateError> for Fault {
+impl From<MlsGroupStateError> for Refusal {
     fn from(error: MlsGroupStateError) -> Self {
         match error {
             MlsGroupStateError::UseAfterEviction => Self::Evicted,
@@ -155,7 +155,7 @@ impl From<MlsGroupStateError> for Fault {
     }
 }
 
-impl From<ExportSecretError> for Fault {
+impl From<ExportSecretError> for Refusal {
     fn from(error: ExportSecretError) -> Self {
         match error {
             ExportSecretError::GroupStateError(error) => error.into(),
@@ -165,7 +165,7 @@ impl From<ExportSecretError> for Fault {
     }
 }
 
-impl From<ExportGroupInfoError> for Fault {
+impl From<ExportGroupInfoError> for Refusal {
     fn from(error: ExportGroupInfoError) -> Self {
         match error {
             ExportGroupInfoError::GroupStateError(error) => error.into(),
@@ -174,7 +174,7 @@ impl From<ExportGroupInfoError> for Fault {
     }
 }
 
-impl From<MergePendingCommitError<RowError>> for Fault {
+impl From<MergePendingCommitError<RowError>> for Refusal {
     fn from(error: MergePendingCommitError<RowError>) -> Self {
         match error {
             MergePendingCommitError::MlsGroupStateError(error) => error.into(),
@@ -183,14 +183,14 @@ impl From<MergePendingCommitError<RowError>> for Fault {
     }
 }
 
-impl From<MergeCommitError<RowError>> for Fault {
+impl From<MergeCommitError<RowError>> for Refusal {
     fn from(error: MergeCommitError<RowError>) -> Self {
         // A merge of what was staged cannot fail; if it does, the state in memory is not to be trusted.
         Self::Poisoned(error.to_string())
     }
 }
 
-impl From<SecretTreeError> for Fault {
+impl From<SecretTreeError> for Refusal {
     fn from(error: SecretTreeError) -> Self {
         match error {
             SecretTreeError::SecretReuseError => Self::Replay,
@@ -201,7 +201,7 @@ impl From<SecretTreeError> for Fault {
     }
 }
 
-impl From<PskError> for Fault {
+impl From<PskError> for Refusal {
     fn from(error: PskError) -> Self {
         match error {
             PskError::KeyNotFound | PskError::Storage | PskError::LibraryError(_) => Self::PathFault(error.to_string()),
@@ -210,7 +210,7 @@ impl From<PskError> for Fault {
     }
 }
 
-impl From<StageCommitError> for Fault {
+impl From<StageCommitError> for Refusal {
     fn from(error: StageCommitError) -> Self {
         use ApplyUpdatePathError as Path;
         use StageCommitError as Stage;
@@ -240,10 +240,10 @@ pub(crate) fn process_fault(
     is_commit: bool,
     message_epoch: GroupEpoch,
     group_epoch: GroupEpoch,
-) -> Fault {
+) -> Refusal {
     use ValidationError as Invalid;
     let text = error.to_string();
-    let wrong_epoch = Fault::WrongEpoch {
+    let wrong_epoch = Refusal::WrongEpoch {
         message: message_epoch.as_u64(),
         group: group_epoch.as_u64(),
     };
@@ -266,16 +266,16 @@ pub(crate) fn process_fault(
             | Invalid::MissingConfirmationTag
                 if is_commit =>
             {
-                Fault::PubliclyInvalidCommit(text)
+                Refusal::PubliclyInvalidCommit(text)
             }
-            _ => Fault::BadMessage(text),
+            _ => Refusal::BadMessage(text),
         },
-        ProcessMessageError::LibraryError(_) if is_commit => Fault::PathFault(text),
-        _ => Fault::BadMessage(text),
+        ProcessMessageError::LibraryError(_) if is_commit => Refusal::PathFault(text),
+        _ => Refusal::BadMessage(text),
     }
 }
 
-impl From<WelcomeError<RowError>> for Fault {
+impl From<WelcomeError<RowError>> for Refusal {
     fn from(error: WelcomeError<RowError>) -> Self {
         let text = error.to_string();
         match error {

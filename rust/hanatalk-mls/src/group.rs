@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyList};
 use pyo3::IntoPyObjectExt;
 
 use crate::commit::CommitParts;
-use crate::errors::{Fault, Outcome};
+use crate::errors::{Outcome, Refusal};
 use crate::guard::guarded;
 use crate::handle::Handle;
 use crate::key_package::Signer;
@@ -37,14 +37,18 @@ impl Group {
     }
 
     /// Run with the handle and without the GIL. A panic leaves the handle unusable, and so do rows that cannot be read.
-    fn with<T: Send>(&self, py: Python<'_>, run: impl FnOnce(&mut Handle) -> Outcome<T> + Send) -> PyResult<T> {
+    pub(crate) fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        run: impl FnOnce(&mut Handle) -> Outcome<T> + Send,
+    ) -> PyResult<T> {
         let outcome = py.detach(|| {
-            let mut slot = self.handle.lock().map_err(|_| Fault::Poisoned("lock".into()))?;
+            let mut slot = self.handle.lock().map_err(|_| Refusal::Poisoned("lock".into()))?;
             let handle = slot
                 .as_deref_mut()
-                .ok_or_else(|| Fault::Poisoned("load the group again".into()))?;
+                .ok_or_else(|| Refusal::Poisoned("load the group again".into()))?;
             let outcome = guarded(|| run(handle));
-            if matches!(outcome, Err(Fault::Poisoned(_))) {
+            if matches!(outcome, Err(Refusal::Poisoned(_))) {
                 *slot = None;
             }
             outcome

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
 use std::sync::Once;
 
-use crate::errors::{Fault, Outcome};
+use crate::errors::{Outcome, Refusal};
 
 thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
@@ -29,6 +29,6 @@ pub(crate) fn install() {
 pub(crate) fn guarded<T>(run: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         let place = PLACE.with(|cell| cell.take());
-        Err(Fault::Poisoned(format!("a panic was caught at {place}")))
+        Err(Refusal::Poisoned(format!("a panic was caught at {place}")))
     })
 }

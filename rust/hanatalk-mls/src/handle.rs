@@ -9,7 +9,7 @@ use openmls_traits::OpenMlsProvider;
 use tls_codec::Serialize;
 
 use crate::codec::{decode, Kind};
-use crate::errors::{Fault, Outcome};
+use crate::errors::{Outcome, Refusal};
 use crate::key_package::credential_with_key;
 use crate::overlay::{Overlay, Writes};
 use crate::profile::{self, ExtensionList};
@@ -55,7 +55,7 @@ impl Handle {
             GroupId::from_slice(group_id),
             credential_with_key(credential, signer.public()),
         )
-        .map_err(|error| Fault::Unsupported(error.to_string()))?;
+        .map_err(|error| Refusal::Unsupported(error.to_string()))?;
         let writes = provider.overlay().drain();
         let signer = read_signer(provider.overlay(), &group);
         Ok((Self::new(provider, group, signer), writes))
@@ -85,7 +85,7 @@ impl Handle {
     pub(crate) fn require_active(&self) -> Outcome<&SignatureKeyPair> {
         match &self.signer {
             Some(signer) if self.group.is_active() => Ok(signer),
-            _ => Err(Fault::Evicted),
+            _ => Err(Refusal::Evicted),
         }
     }
 
@@ -110,13 +110,13 @@ impl Handle {
         self.group
             .export_ratchet_tree()
             .tls_serialize_detached()
-            .map_err(Fault::bad)
+            .map_err(Refusal::bad)
     }
 
     pub(crate) fn group_info(&self) -> Outcome<Vec<u8>> {
         let signer = self.require_active()?;
         let info = self.group.export_group_info(self.provider.crypto(), signer, false)?;
-        info.to_bytes().map_err(Fault::bad)
+        info.to_bytes().map_err(Refusal::bad)
     }
 
     /// Sign with the leaf key. What MLS itself signs starts with a length and `MLS 1.0 `: such a message is refused, so
@@ -125,25 +125,25 @@ impl Handle {
         const RESERVED: &[u8] = b"MLS 1.0 ";
         let reserved = |skip: usize| message.get(skip..).is_some_and(|rest| rest.starts_with(RESERVED));
         if [0, 1, 2, 4].into_iter().any(reserved) {
-            return Err(Fault::Misuse("this reads as a structure that only MLS signs"));
+            return Err(Refusal::Misuse("this reads as a structure that only MLS signs"));
         }
         let signer = self.require_active()?;
-        signer.sign(message).map_err(|_| Fault::bad("signing failed"))
+        signer.sign(message).map_err(|_| Refusal::bad("signing failed"))
     }
 
     pub(crate) fn encrypt(&mut self, plaintext: &[u8], aad: &[u8]) -> Outcome<(Vec<u8>, Writes)> {
         self.require_active()?;
         self.attempt(|handle| {
             let Some(signer) = handle.signer.as_ref() else {
-                return Err(Fault::Evicted);
+                return Err(Refusal::Evicted);
             };
             handle.group.set_aad(aad.to_vec());
             let message = handle
                 .group
                 .create_message(&handle.provider, signer, plaintext)
-                .map_err(Fault::bad);
+                .map_err(Refusal::bad);
             handle.group.set_aad(Vec::new());
-            let bytes = message?.to_bytes().map_err(Fault::bad)?;
+            let bytes = message?.to_bytes().map_err(Refusal::bad)?;
             Ok((bytes, handle.drain()))
         })
     }
@@ -152,7 +152,7 @@ impl Handle {
         self.attempt(|handle| {
             PreSharedKeyId::external(psk_id.to_vec(), Vec::new())
                 .store(&handle.provider, psk)
-                .map_err(|_| Fault::Poisoned("the PSK could not be stored".into()))?;
+                .map_err(|_| Refusal::Poisoned("the PSK could not be stored".into()))?;
             Ok(handle.drain())
         })
     }
@@ -170,7 +170,7 @@ impl Handle {
 /// Load the group of an overlay's rows.
 fn load_group(provider: &Provider, group_id: &GroupId) -> Outcome<MlsGroup> {
     MlsGroup::load(provider.overlay(), group_id)?
-        .ok_or_else(|| Fault::Poisoned("the rows hold no group of this id".into()))
+        .ok_or_else(|| Refusal::Poisoned("the rows hold no group of this id".into()))
 }
 
 fn read_signer(overlay: &Overlay, group: &MlsGroup) -> Option<SignatureKeyPair> {

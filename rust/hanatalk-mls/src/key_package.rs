@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tls_codec::Deserialize;
 
-use crate::errors::{Fault, Outcome};
+use crate::errors::{Outcome, Refusal};
 use crate::guard::guarded;
 use crate::overlay::Writes;
 use crate::profile;
@@ -54,7 +54,7 @@ pub(crate) fn signer_new(py: Python<'_>) -> PyResult<Signer> {
                 .map(|key_pair| Signer {
                     key_pair: Arc::new(key_pair),
                 })
-                .map_err(|error| Fault::Unsupported(error.to_string()))
+                .map_err(|error| Refusal::Unsupported(error.to_string()))
         })
     })
     .map_err(PyErr::from)
@@ -94,12 +94,12 @@ fn make(
     let with_key = credential_with_key(credential, signer.public());
     let bundle = builder
         .build(suite, &provider, signer, with_key)
-        .map_err(|error| Fault::Unsupported(error.to_string()))?;
+        .map_err(|error| Refusal::Unsupported(error.to_string()))?;
     signer.store(provider.overlay())?;
     let reference = bundle.key_package().hash_ref(provider.crypto())?.as_slice().to_vec();
     let key_package = MlsMessageOut::from(bundle.into_key_package())
         .to_bytes()
-        .map_err(Fault::bad)?;
+        .map_err(Refusal::bad)?;
     Ok(Made {
         key_package,
         reference,
@@ -143,7 +143,7 @@ pub(crate) fn key_package_new(
 
 /// Parse and verify MLSMessage(KeyPackage) in every way that needs no clock. `index` is for the error.
 pub(crate) fn verify(provider: &Provider, index: usize, bytes: &[u8]) -> Outcome<KeyPackage> {
-    let flawed = |why: String| Fault::BadKeyPackage(index, why);
+    let flawed = |why: String| Refusal::BadKeyPackage(index, why);
     let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(|_| flawed("malformed".into()))?;
     let MlsMessageBodyIn::KeyPackage(unverified) = message.extract() else {
         return Err(flawed("not a KeyPackage".into()));
@@ -170,7 +170,7 @@ pub(crate) fn key_package_inspect(py: Python<'_>, key_package: &[u8]) -> PyResul
         })
     })?;
     let (not_before, not_after) =
-        profile::lifetime_of(&verified).ok_or_else(|| Fault::BadKeyPackage(0, "lifetime".into()))?;
+        profile::lifetime_of(&verified).ok_or_else(|| Refusal::BadKeyPackage(0, "lifetime".into()))?;
     let mut extensions = profile::unknown_of(verified.extensions().iter());
     extensions.retain(|(kind, _)| *kind != profile::LIFETIME_EXTENSION);
     Ok(KeyPackageInfo {

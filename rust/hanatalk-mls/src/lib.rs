@@ -14,6 +14,8 @@ mod process;
 pub mod profile;
 mod provider;
 mod storage;
+#[cfg(feature = "testing")]
+mod testing;
 mod values;
 mod welcome;
 
@@ -56,5 +58,7 @@ fn hanatalk_mls(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(key_package::key_package_new, module)?)?;
     module.add_function(wrap_pyfunction!(key_package::key_package_inspect, module)?)?;
     module.add_function(wrap_pyfunction!(welcome::welcome_stage, module)?)?;
+    #[cfg(feature = "testing")]
+    testing::register(module)?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use openmls_traits::OpenMlsProvider;
 use sha2::{Digest, Sha256};
 use tls_codec::Deserialize;
 
-use crate::errors::{process_fault, Fault, Outcome};
+use crate::errors::{process_fault, Outcome, Refusal};
 use crate::handle::Handle;
 use crate::overlay::Writes;
 use crate::profile::{self, ExtensionList};
@@ -54,25 +54,25 @@ impl Handle {
         if self.group.pending_commit().is_some() && self.pending_digest().as_ref() == Some(&digest) {
             return Ok(Processed::Own { digest, pending: true });
         }
-        let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(Fault::bad)?;
+        let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(Refusal::bad)?;
         let MlsMessageBodyIn::PrivateMessage(message) = message.extract() else {
-            return Err(Fault::bad("not a PrivateMessage"));
+            return Err(Refusal::bad("not a PrivateMessage"));
         };
         let message = ProtocolMessage::from(message);
         if message.group_id() != self.group.group_id() {
-            return Err(Fault::bad("of another group"));
+            return Err(Refusal::bad("of another group"));
         }
         let (epoch, content_type) = (message.epoch(), message.content_type());
         let group_epoch = self.group.epoch();
         if epoch != group_epoch {
-            return Err(Fault::WrongEpoch {
+            return Err(Refusal::WrongEpoch {
                 message: epoch.as_u64(),
                 group: group_epoch.as_u64(),
             });
         }
         let is_commit = match content_type {
-            ContentType::Proposal => return Err(Fault::bad("a standalone proposal")),
-            ContentType::Commit if self.staged.is_some() => return Err(Fault::PendingCommit("staged")),
+            ContentType::Proposal => return Err(Refusal::bad("a standalone proposal")),
+            ContentType::Commit if self.staged.is_some() => return Err(Refusal::PendingCommit("staged")),
             ContentType::Commit => true,
             ContentType::Application => false,
         };
@@ -87,7 +87,7 @@ impl Handle {
 
     fn sort(&mut self, processed: ProcessedMessage, digest: Vec<u8>) -> Outcome<Processed> {
         let Sender::Member(sender) = *processed.sender() else {
-            return Err(Fault::bad("not from a member"));
+            return Err(Refusal::bad("not from a member"));
         };
         let (sender, epoch, aad) = (sender.u32(), processed.epoch().as_u64(), processed.aad().to_vec());
         match processed.into_content() {
@@ -110,7 +110,7 @@ impl Handle {
             ProcessedMessageContent::OwnPrivateMessage | ProcessedMessageContent::OwnPendingCommit => {
                 Ok(Processed::Own { digest, pending: false })
             }
-            _ => Err(Fault::bad("not allowed by the profile")),
+            _ => Err(Refusal::bad("not allowed by the profile")),
         }
     }
 
@@ -128,7 +128,7 @@ impl Handle {
         let adds = commit
             .add_proposals()
             .map(|queued| {
-                let leaf = free.next().ok_or_else(|| Fault::bad("the tree is full"))?;
+                let leaf = free.next().ok_or_else(|| Refusal::bad("the tree is full"))?;
                 MemberValue::from_leaf(leaf, queued.add_proposal().key_package().leaf_node())
             })
             .collect::<Outcome<Vec<_>>>()?;
@@ -153,7 +153,7 @@ impl Handle {
     }
 
     fn staged(&self) -> Outcome<&StagedCommit> {
-        self.staged.as_deref().ok_or(Fault::Misuse("no commit is staged"))
+        self.staged.as_deref().ok_or(Refusal::Misuse("no commit is staged"))
     }
 
     pub(crate) fn staged_export(&self, label: &str, context: &[u8], length: usize) -> Outcome<Vec<u8>> {
@@ -163,12 +163,12 @@ impl Handle {
     }
 
     pub(crate) fn staged_epoch_authenticator(&self) -> Outcome<Vec<u8>> {
-        let authenticator = self.staged()?.epoch_authenticator().ok_or(Fault::Evicted)?;
+        let authenticator = self.staged()?.epoch_authenticator().ok_or(Refusal::Evicted)?;
         Ok(authenticator.as_slice().to_vec())
     }
 
     pub(crate) fn staged_merge(&mut self) -> Outcome<Writes> {
-        let commit = self.staged.take().ok_or(Fault::Misuse("no commit is staged"))?;
+        let commit = self.staged.take().ok_or(Refusal::Misuse("no commit is staged"))?;
         self.attempt(|handle| {
             handle.group.merge_staged_commit(&handle.provider, *commit)?;
             handle.forget_pending_digest()?;

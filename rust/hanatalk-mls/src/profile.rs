@@ -21,7 +21,7 @@ use openmls::prelude::{
 use openmls_traits::types::{Ciphersuite, HpkeKemType};
 use tls_codec::{Deserialize, Serialize, VLBytes};
 
-use crate::errors::{Fault, Outcome};
+use crate::errors::{Outcome, Refusal};
 
 /// X-Wing, AES-256-GCM, SHA-384, Ed25519. A draft's id: defined here and nowhere else.
 pub(crate) const X_WING: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519;
@@ -51,7 +51,7 @@ pub(crate) type ExtensionList = Vec<(u16, Vec<u8>)>;
 pub(crate) fn suite(id: u16) -> Outcome<Ciphersuite> {
     match Ciphersuite::try_from(id) {
         Ok(suite) if suite == X_WING || suite == X25519 => Ok(suite),
-        _ => Err(Fault::Unsupported(format!("suite 0x{id:04X}"))),
+        _ => Err(Refusal::Unsupported(format!("suite 0x{id:04X}"))),
     }
 }
 
@@ -128,7 +128,7 @@ fn private_use(kind: u16) -> bool {
 pub(crate) fn group_extensions(list: &[(u16, Vec<u8>)]) -> Outcome<Extensions<GroupContext>> {
     let known = [POLICY_EXTENSION, WELCOME_CHANNEL_EXTENSION, LIFETIME_EXTENSION];
     if let Some((kind, _)) = list.iter().find(|(kind, _)| !known.contains(kind)) {
-        return Err(Fault::Unsupported(format!("GroupContext extension 0x{kind:04X}")));
+        return Err(Refusal::Unsupported(format!("GroupContext extension 0x{kind:04X}")));
     }
     let mut kinds: Vec<u16> = list.iter().map(|(kind, _)| *kind).chain([POLICY_EXTENSION]).collect();
     kinds.sort_unstable();
@@ -141,7 +141,7 @@ pub(crate) fn group_extensions(list: &[(u16, Vec<u8>)]) -> Outcome<Extensions<Gr
                 .map(|(kind, data)| Extension::Unknown(*kind, UnknownExtension(data.clone()))),
         )
         .collect();
-    Extensions::from_vec(extensions).map_err(|error| Fault::Unsupported(error.to_string()))
+    Extensions::from_vec(extensions).map_err(|error| Refusal::Unsupported(error.to_string()))
 }
 
 /// KeyPackage extensions: the caller's and the lifetime.
@@ -151,7 +151,7 @@ pub(crate) fn key_package_extensions(
     not_after: u64,
 ) -> Outcome<Extensions<KeyPackage>> {
     if let Some((kind, _)) = list.iter().find(|(kind, _)| *kind != WELCOME_CHANNEL_EXTENSION) {
-        return Err(Fault::Unsupported(format!("KeyPackage extension 0x{kind:04X}")));
+        return Err(Refusal::Unsupported(format!("KeyPackage extension 0x{kind:04X}")));
     }
     let mut bytes = not_before.to_be_bytes().to_vec();
     bytes.extend_from_slice(&not_after.to_be_bytes());
@@ -160,7 +160,7 @@ pub(crate) fn key_package_extensions(
         .map(|(kind, data)| Extension::Unknown(*kind, UnknownExtension(data.clone())))
         .chain([Extension::Unknown(LIFETIME_EXTENSION, UnknownExtension(bytes))])
         .collect();
-    Extensions::from_vec(extensions).map_err(|error| Fault::Unsupported(error.to_string()))
+    Extensions::from_vec(extensions).map_err(|error| Refusal::Unsupported(error.to_string()))
 }
 
 /// The private-use extensions of a list, in its order.
@@ -177,15 +177,15 @@ pub(crate) fn unknown_of<'a>(extensions: impl Iterator<Item = &'a Extension>) ->
 pub(crate) fn identity(credential: &Credential) -> Outcome<Vec<u8>> {
     BasicCredential::try_from(credential.clone())
         .map(|basic| basic.identity().to_vec())
-        .map_err(|_| Fault::Unsupported("credential type".into()))
+        .map_err(|_| Refusal::Unsupported("credential type".into()))
 }
 
 /// A leaf's HPKE public key.
 pub(crate) fn encryption_key(leaf: &LeafNode) -> Outcome<Vec<u8>> {
-    let encoded = leaf.encryption_key().tls_serialize_detached().map_err(Fault::bad)?;
+    let encoded = leaf.encryption_key().tls_serialize_detached().map_err(Refusal::bad)?;
     VLBytes::tls_deserialize_exact(encoded)
         .map(Into::into)
-        .map_err(Fault::bad)
+        .map_err(Refusal::bad)
 }
 
 /// The lifetime a KeyPackage carries in its extension.
@@ -278,32 +278,32 @@ pub(crate) fn group_extensions_flaw(extensions: &Extensions<GroupContext>) -> Op
 pub(crate) fn check_commit(commit: &StagedCommit, suite: Ciphersuite) -> Outcome<()> {
     for queued in commit.queued_proposals() {
         if queued.proposal_or_ref_type() != ProposalOrRefType::Proposal {
-            return Err(Fault::invalid("a proposal by reference"));
+            return Err(Refusal::invalid("a proposal by reference"));
         }
         match queued.proposal() {
             Proposal::Add(add) => {
                 if let Some(flaw) = key_package_flaw(add.key_package()) {
-                    return Err(Fault::invalid(format!("an added KeyPackage: {flaw}")));
+                    return Err(Refusal::invalid(format!("an added KeyPackage: {flaw}")));
                 }
             }
             Proposal::Remove(_) => {}
             Proposal::GroupContextExtensions(proposal) => {
                 if let Some(flaw) = group_extensions_flaw(proposal.extensions()) {
-                    return Err(Fault::invalid(flaw));
+                    return Err(Refusal::invalid(flaw));
                 }
             }
             Proposal::PreSharedKey(proposal) => {
                 // The type leads the encoding: 1 external, 2 resumption (RFC 9420, 8.4).
-                let encoded = proposal.tls_serialize_detached().map_err(Fault::invalid)?;
+                let encoded = proposal.tls_serialize_detached().map_err(Refusal::invalid)?;
                 if encoded.first() != Some(&1) {
-                    return Err(Fault::invalid("a PSK that is not external"));
+                    return Err(Refusal::invalid("a PSK that is not external"));
                 }
             }
-            _ => return Err(Fault::invalid("a proposal outside the profile")),
+            _ => return Err(Refusal::invalid("a proposal outside the profile")),
         }
     }
     match commit.update_path_leaf_node().and_then(|leaf| leaf_flaw(leaf, suite)) {
-        Some(flaw) => Err(Fault::invalid(format!("the committer's leaf: {flaw}"))),
+        Some(flaw) => Err(Refusal::invalid(format!("the committer's leaf: {flaw}"))),
         None => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyList};
 use tls_codec::Deserialize;
 
 use crate::codec::Kind;
-use crate::errors::{Fault, Outcome};
+use crate::errors::{Outcome, Refusal};
 use crate::group::Group;
 use crate::guard::guarded;
 use crate::handle::Handle;
@@ -52,14 +52,14 @@ fn open(
     rows: Vec<(Vec<u8>, Vec<u8>)>,
     ratchet_tree: Option<&[u8]>,
 ) -> Outcome<(Opened, Vec<MemberValue>)> {
-    let message = MlsMessageIn::tls_deserialize_exact(welcome).map_err(Fault::bad)?;
+    let message = MlsMessageIn::tls_deserialize_exact(welcome).map_err(Refusal::bad)?;
     let MlsMessageBodyIn::Welcome(welcome) = message.extract() else {
-        return Err(Fault::bad("not a Welcome"));
+        return Err(Refusal::bad("not a Welcome"));
     };
     let ratchet_tree = ratchet_tree
         .map(RatchetTreeIn::tls_deserialize_exact)
         .transpose()
-        .map_err(Fault::bad)?;
+        .map_err(Refusal::bad)?;
     let provider = Provider::new(Overlay::from_rows(rows));
     let processed = ProcessedWelcome::new_from_welcome(&provider, &profile::join_config(true), welcome)?;
     profile::suite(processed.unverified_group_info().ciphersuite().into())?;
@@ -71,7 +71,7 @@ fn open(
     let welcome = builder.build()?;
     let suite = welcome.group_context().ciphersuite();
     if let Some(flaw) = profile::group_extensions_flaw(welcome.group_context().extensions()) {
-        return Err(Fault::Unsupported(flaw.into()));
+        return Err(Refusal::Unsupported(flaw.into()));
     }
     let members = welcome
         .members()
@@ -82,7 +82,7 @@ fn open(
         .members()
         .any(|member| member.encryption_key.len() != key_length)
     {
-        return Err(Fault::bad("a leaf's encryption key has the wrong length"));
+        return Err(Refusal::bad("a leaf's encryption key has the wrong length"));
     }
     let opened = Opened {
         provider,
@@ -101,9 +101,9 @@ fn join(opened: Opened) -> Outcome<(Handle, Writes)> {
     let key = welcome
         .own_leaf_node()
         .map(|leaf| leaf.signature_key().as_slice().to_vec())
-        .ok_or_else(|| Fault::bad("no own leaf"))?;
+        .ok_or_else(|| Refusal::bad("no own leaf"))?;
     let signer = SignatureKeyPair::read(provider.overlay(), &key, SignatureScheme::ED25519)
-        .ok_or_else(|| Fault::bad("the KeyPackage's rows hold no signature key"))?;
+        .ok_or_else(|| Refusal::bad("the KeyPackage's rows hold no signature key"))?;
     let mut group = welcome.into_group(&provider)?;
     group.set_configuration(provider.overlay(), &profile::join_config(tree_in_welcome))?;
     // The KeyPackage's own row stays with the caller until "joining" is over.
@@ -118,8 +118,8 @@ impl StagedWelcome {
     fn join(&self, py: Python<'_>) -> PyResult<(Group, Py<PyList>)> {
         let (handle, writes) = py.detach(|| {
             guarded(|| {
-                let opened = self.opened.lock().map_err(|_| Fault::Poisoned("lock".into()))?.take();
-                join(*opened.ok_or(Fault::Misuse("this Welcome was joined already"))?)
+                let opened = self.opened.lock().map_err(|_| Refusal::Poisoned("lock".into()))?.take();
+                join(*opened.ok_or(Refusal::Misuse("this Welcome was joined already"))?)
             })
         })?;
         Ok((Group::new(handle), writes_to_python(py, writes)?))
