@@ -175,6 +175,11 @@ def test_the_table_has_all_cases_once() -> None:
     assert set(threat_table.named()) <= set(range(1, 89))
 
 
+def test_every_decision_is_listed() -> None:
+    listed = re.findall(r"\]\((\d{4}-[a-z0-9-]+\.md)\)", (ROOT / "docs" / "adr" / "README.md").read_text())
+    assert listed == sorted(path.name for path in (ROOT / "docs" / "adr").glob("0*.md"))
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     links = [
         (path, target)
