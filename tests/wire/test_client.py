@@ -57,7 +57,7 @@ def test_hello_goes_out_first_with_the_pass() -> None:
 def test_hello_answered() -> None:
     """HT-R-022"""
     connection = ClientConnection()
-    assert connection.state is State.AWAITING_HELLO
+    assert connection.state.name == "AWAITING_HELLO"
     assert tell(connection, LIMITS) == [
         events.HelloAnswered(LIMITS.limits, LIMITS.retention, "", RelayKey(LIMITS.signing_key))
     ]

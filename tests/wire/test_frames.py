@@ -1,6 +1,7 @@
 """The codec: what is allowed round-trips, everything else is a WireError and nothing else (T-019)."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -218,7 +219,8 @@ def test_the_table_of_frames_is_the_code() -> None:
         flat = re.sub(r"\[(?:\[[^]]*\]|[^]\[])*\]|\([^)]*\)", "", fields)  # without lengths and what lists hold
         table[int(number)] = (name, [field.split()[0] for field in flat.split(", ") if field.strip()], side)
     code = {}
-    for side, sample in [("client", REQUESTS), ("relay", ANSWERS)]:
+    samples: list[tuple[str, Sequence[frames.Frame]]] = [("client", REQUESTS), ("relay", ANSWERS)]
+    for side, sample in samples:
         for frame in sample:
             tag = frame.__struct_config__.tag
             assert isinstance(tag, int)

@@ -143,6 +143,8 @@ class RelayCore:
         """End connections past their deadlines (HT-R-092); returns those to be pinged, idle for half of it."""
         quiet = []
         for peer in list(self.peers):
+            if peer.ended:
+                continue
             idle = now - peer.seen
             awaiting = peer.connection.state is State.AWAITING_HELLO
             if idle > self._limits.idle_deadline or (

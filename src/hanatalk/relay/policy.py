@@ -14,7 +14,7 @@ from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.frames import ENTRY_SIZE, PROTOCOL_VERSION
 from hanatalk.wire.refusals import RefusalCode
 
-BURN_AFTER = 8  # readers; a larger number would be a fingerprint of the group (HT-R-043)
+BURN_AFTER = 9  # readers: eight other devices and the sender (docs/adr/0007); more would be a fingerprint (HT-R-043)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
