@@ -83,7 +83,7 @@ class SimulatedRelay:
         """Midnight, `days` times, each with its sweep."""
         for _ in range(days):
             self.day += 1
-            while self.core.expire(day=self.day).entries:
+            while self.core.expire(day=self.day):
                 pass
         self.settle()
 

@@ -265,11 +265,11 @@ def test_taking(relay: SimulatedRelay) -> None:
         a.append(entry, entry_class=EntryClass.INVITE)
     a.pump()
     taking: list[tuple[bytes, bytes | None]] = [(b"A", b"one"), (b"B", b"two"), (b"A", b"one"), (b"C", None)]
-    for take_id, entry in taking:
+    for take_id, expected in taking:
         a.connection.take(CHANNEL, TakeId(take_id * 16))
         (taken,) = a.pump()
         assert isinstance(taken, events.EntryTaken)
-        assert taken.entry == entry
+        assert taken.entry == expected
     for read_only, refused in [(False, 1), (True, 0)]:
         other = Client(relay, open_channel=False)
         other.connection.open(CHANNEL, read=READ, write=W if read_only else WRITE, write_is_token=not read_only)
@@ -401,7 +401,7 @@ def test_the_relay_keeps_no_token(relay: SimulatedRelay) -> None:
     (opened,) = a.pipe._peer.handles.values()
     kept = [opened.channel.channel_id, opened.channel.incarnation, opened.capability]
     assert not {READ, WRITE, R, W} & {value for value in kept if isinstance(value, bytes)}
-    assert set(opened.__slots__) == {"capability", "channel", "subscription"}
+    assert set(opened.__slots__) == {"acknowledged", "capability", "channel", "subscription"}
 
 
 def test_the_incarnation_survives_until_the_first_append_and_after(relay: SimulatedRelay) -> None:

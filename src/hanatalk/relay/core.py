@@ -70,7 +70,7 @@ class RelayCore:
         self._opened = 0
         self._operations: list[stores.Operation] = []
         self._origins: list[tuple[Peer, int, Channel]] = []  # request 0: nobody waits for an answer
-        self._acks: dict[tuple[ChannelId, bytes], int] = {}  # index of a reader's acknowledgement in this batch
+        self._batch = 0  # number of the batch that waits
         self._dirty: dict[Peer, None] = {}
         self._hungry: dict[Peer, None] = {}
         self._draining = False
@@ -305,12 +305,14 @@ class RelayCore:
         if not seq:
             return
         acknowledge = stores.Acknowledge(channel_id=channel.channel_id, reader=ReaderId(request.reader), seq=seq)
-        index = self._acks.setdefault((channel.channel_id, request.reader), len(self._operations))
-        if index < len(self._operations):
-            earlier = self._operations[index]
-            if isinstance(earlier, stores.Acknowledge) and earlier.seq < seq:
-                self._operations[index] = acknowledge
+        before = opened.acknowledged
+        if before is not None and before[0] == self._batch and before[1] == request.reader:
+            # Cumulative: one operation per reader and batch is enough.
+            earlier = self._operations[before[2]]
+            if type(earlier) is stores.Acknowledge and earlier.seq < seq:
+                self._operations[before[2]] = acknowledge
             return
+        opened.acknowledged = (self._batch, request.reader, len(self._operations))
         self._operations.append(acknowledge)
         self._origins.append((peer, 0, channel))
 
@@ -400,7 +402,7 @@ class RelayCore:
         if not operations:
             return Committed(0, 0)
         self._operations, self._origins = [], []
-        self._acks.clear()
+        self._batch += 1
         self.pending_size = 0
         try:
             results = self._store.apply(operations, day=day)
@@ -451,24 +453,26 @@ class RelayCore:
     # --- subscribers ---
 
     def _push(self, channel: Channel, entries: list[PushedEntry]) -> None:
-        for group, size in _groups(entries):
-            encoded = msgspec.Raw(frames.encode_entries(group))
-            last = group[-1].seq
+        dirty = self._dirty
+        for group in _groups(entries):
+            encoded = frames.encode_entries(group)
+            raw, size, last = msgspec.Raw(encoded), len(encoded), group[-1].seq
             by_handle: dict[int, SharedEntries] = {}
             room = self._limits.unsent_size - size
             for subscription in channel.subscriptions:
-                peer = subscription.peer
-                if subscription.behind or peer.ended:
+                if subscription.behind:
                     continue
+                peer = subscription.peer
                 if peer.paused or peer.connection.waiting_size > room:
                     self._fall_behind(subscription)
                     continue
-                shared = by_handle.get(subscription.handle)
+                handle = subscription.handle
+                shared = by_handle.get(handle)
                 if shared is None:
-                    shared = by_handle[subscription.handle] = SharedEntries(subscription.handle, encoded)
+                    shared = by_handle[handle] = SharedEntries(handle, raw)
                 peer.connection.push(shared, size)
                 subscription.cursor = last
-                self._dirty[peer] = None
+                dirty[peer] = None
 
     def _fall_behind(self, subscription: Subscription) -> None:
         subscription.behind = True
@@ -551,8 +555,15 @@ class RelayCore:
 
     # --- time ---
 
+    def tend(self) -> bool:
+        """One step of what the store puts off (HT-S-022); call it again while it answers True.
+
+        :raises StorageError: the disk
+        """
+        return self._store.tend()
+
     def expire(self, *, day: int) -> stores.Expired:
-        """One step of the sweep (HT-R-071); call it again until it removed nothing.
+        """One step of the sweep (HT-R-071); call it again while the answer is true.
 
         :raises StorageError: the disk
         """
@@ -577,14 +588,15 @@ def _pushed(operation: stores.Append, result: stores.Stored) -> PushedEntry:
     return PushedEntry(result.seq, turn, operation.entry_class, operation.commit, operation.entry)
 
 
-def _groups(entries: list[PushedEntry]) -> Iterable[tuple[list[PushedEntry], int]]:
+def _groups(entries: list[PushedEntry]) -> Iterable[list[PushedEntry]]:
+    """What fits one ENTRIES frame each; mostly that is all."""
     group: list[PushedEntry] = []
     size = 0
     for entry in entries:
         entry_size = len(entry.entry) + PUSHED_OVERHEAD
         if group and (size + entry_size > PUSH_SIZE or len(group) == frames.MESSAGE_FRAMES):
-            yield group, size
+            yield group
             group, size = [], 0
         group.append(entry)
         size += entry_size
-    yield group, size
+    yield group

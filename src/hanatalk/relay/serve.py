@@ -7,6 +7,7 @@ turn.
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import ipaddress
 import os
@@ -35,6 +36,8 @@ WRITE_BUFFER = 256 << 10  # bytes in a socket's buffer from which on its connect
 READ_BUFFER = 2 << 10  # bytes; picows doubles it for connections that send much
 SWEEP_SECONDS = 5.0  # deadlines and the disk
 EXPIRY_SECONDS = 60.0  # between looks at the day: the lag of HT-R-071
+TEND_SECONDS = 2.0  # between rounds of what the store puts off (HT-S-022)
+STEP_SECONDS = 0.02  # between two steps of such work others are served
 SECONDS_PER_DAY = 86_400
 
 
@@ -44,6 +47,11 @@ def run(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
     :raises UsageError: ``relay.plain-host``, ``relay.data-needed``, ``relay.address-in-use``
     :raises StorageError: the data folder is locked, or the store cannot be opened
     """
+    # One pass over what the imports left, then never again; and rarer passes: a batch makes thousands of objects that
+    # reference counting frees.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(options, on_listening))
 
@@ -112,6 +120,7 @@ class _Serving:
         self._log = log
         self._listeners: dict[Peer, _Listener] = {}
         self._ticking = False
+        self._tending = False
         self._stopping = asyncio.Event()
         self._nobody = asyncio.Event()  # set while nobody is connected
         self._failure: BaseException | None = None
@@ -137,6 +146,7 @@ class _Serving:
             raise UsageError("relay.address-in-use", port=options.port) from error
         timers = [asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep))]
         timers.append(asyncio.create_task(self._every(EXPIRY_SECONDS, self._expire)))
+        timers.append(asyncio.create_task(self._every(TEND_SECONDS, self._tend)))
         with contextlib.suppress(RuntimeError, ValueError):  # not on the main thread: whoever runs us cancels us
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopping.set)
@@ -241,6 +251,22 @@ class _Serving:
                 listener.hurry()
         self.schedule()
 
+    def _tend(self) -> None:
+        if self._tending:
+            return
+        self._tending = True
+        self._tend_step()
+
+    def _tend_step(self) -> None:
+        more = False
+        try:
+            more = self.core.tend()
+        except StorageError as error:
+            self._log.error("tending", code=error.code)
+        self._tending = more
+        if more:
+            self.loop.call_later(STEP_SECONDS, self._tend_step)
+
     def _look_at_disk(self) -> None:
         if self._folder is None:
             return
@@ -262,9 +288,9 @@ class _Serving:
             self._log.error("expiry", code=error.code)
             self._swept_day = -1  # again at the next look
             return
-        if expired.entries or expired.channels:
+        if expired:
             self._log.info("expired", entries=expired.entries, channels=expired.channels)
-            self.loop.call_later(0.02, self._expire_step, day)  # between two steps others are served
+            self.loop.call_later(STEP_SECONDS, self._expire_step, day)
         self.schedule()
 
     # --- the end ---

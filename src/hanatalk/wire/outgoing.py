@@ -9,26 +9,23 @@ _ARRAY_HEADER = 5  # bytes, the largest a MessagePack array starts with
 class Outgoing:
     """A queue of frames; `size` is an upper bound of their encoded bytes."""
 
-    __slots__ = ("_frames", "_sizes", "size")
+    __slots__ = ("_frames", "size")
 
     def __init__(self) -> None:
         self._frames: list[Frame] = []
-        self._sizes: list[int] = []
         self.size = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def add(self, frame: Frame, size: int) -> None:
-        """Queue a frame that encodes to at most `size` bytes."""
+        """Queue a frame that encodes to at most `size` bytes, itself at most `frame_size`."""
         self._frames.append(frame)
-        self._sizes.append(size)
         self.size += size
 
     def clear(self) -> None:
         """Forget what waits."""
-        self._frames.clear()
-        self._sizes.clear()
+        self._frames = []
         self.size = 0
 
     def drain(self, limit: int = MESSAGE_SIZE) -> list[bytes]:
@@ -36,29 +33,35 @@ class Outgoing:
         waiting = self._frames
         if not waiting:
             return []
-        if self.size + _ARRAY_HEADER <= limit and len(waiting) <= MESSAGE_FRAMES:
-            messages = [frames.encode(waiting)]
-        else:
-            messages = [frames.encode(group) for group in self._groups(limit - _ARRAY_HEADER)]
-        self.clear()
-        return messages
+        size, self.size, self._frames = self.size, 0, []
+        if size + _ARRAY_HEADER <= limit and len(waiting) <= MESSAGE_FRAMES:
+            return [frames.encode(waiting)]
+        return [frames.encode(group) for group in _groups(waiting, limit - _ARRAY_HEADER)]
 
-    def _groups(self, limit: int) -> list[list[Frame]]:
-        groups: list[list[Frame]] = []
-        group: list[Frame] = []
-        size = 0
-        for frame, frame_size in zip(self._frames, self._sizes, strict=True):
-            if group and (size + frame_size > limit or len(group) == MESSAGE_FRAMES):
-                groups.append(group)
-                group, size = [], 0
-            group.append(frame)
-            size += frame_size
-        groups.append(group)
-        return groups
+
+def _groups(waiting: list[Frame], limit: int) -> list[list[Frame]]:
+    groups: list[list[Frame]] = []
+    group: list[Frame] = []
+    size = 0
+    for frame in waiting:
+        bound = frame_size(frame)
+        if group and (size + bound > limit or len(group) == MESSAGE_FRAMES):
+            groups.append(group)
+            group, size = [], 0
+        group.append(frame)
+        size += bound
+    groups.append(group)
+    return groups
 
 
 def frame_size(frame: Frame) -> int:
     """An upper bound of a frame's encoded size, without encoding it."""
-    entry = getattr(frame, "entry", None)
-    policy = getattr(frame, "policy", "")
-    return FRAME_OVERHEAD + (len(entry) if entry is not None else 0) + 4 * len(policy)
+    if isinstance(frame, frames.SharedEntries):
+        return FRAME_OVERHEAD + len(memoryview(frame.entries))
+    if isinstance(frame, frames.Append | frames.Taken):
+        return FRAME_OVERHEAD + (len(frame.entry) if frame.entry is not None else 0)
+    if isinstance(frame, frames.Limits):
+        return FRAME_OVERHEAD + 4 * len(frame.policy)
+    if isinstance(frame, frames.Stored | frames.Pong | frames.Ack):
+        return 64
+    return FRAME_OVERHEAD

@@ -38,4 +38,3 @@ class RefusalCode(enum.StrEnum):
     FORGOTTEN = "forgotten"
     WRONG_TOKEN = "wrong-token"  # noqa: S105
     TOO_MANY_READERS = "too-many-readers"  # never sent: ACK has no answer
-

@@ -8,6 +8,9 @@ from hanatalk.wire.refusals import RefusalCode
 from hanatalk.wire.states import RELAY_RECEIVES, State, why_unexpected
 
 _NUMBERED = frozenset({frames.Open, frames.Append, frames.Take, frames.Receipt, frames.Erase})
+# The open state's row leads nowhere else, so there it is enough to know which frames it has, and which are numbered.
+assert set(RELAY_RECEIVES[State.OPEN].values()) == {State.OPEN}
+_WHILE_OPEN = {kind: kind in _NUMBERED for kind in RELAY_RECEIVES[State.OPEN]}
 _SMALL = 96  # bytes, more than any frame without an entry or a text takes
 
 
@@ -45,11 +48,13 @@ class RelayConnection:
             last_request = self._last_request
             for frame in requests:
                 kind = type(frame)
-                following = RELAY_RECEIVES[state].get(kind)
-                if following is None:
-                    raise WireError(f"wire.{why_unexpected(state, kind)}")
-                state = following
-                if kind in _NUMBERED:
+                numbered = _WHILE_OPEN.get(kind) if state is State.OPEN else None
+                if numbered is None:
+                    following = RELAY_RECEIVES[state].get(kind)
+                    if following is None:
+                        raise WireError(f"wire.{why_unexpected(state, kind)}")
+                    state = following
+                elif numbered:
                     request: int = frame.request  # type: ignore[union-attr]
                     if request <= last_request:
                         raise WireError(f"wire.{RefusalCode.REQUEST_ORDER}")
