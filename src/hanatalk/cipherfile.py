@@ -9,10 +9,10 @@ the first 16 bytes of the file agree on, the expected cipher (HT-S-001 … HT-S-
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 import apsw
 
@@ -30,6 +30,24 @@ COMPANIONS = ("-wal", "-shm", "-journal")  # files that SQLite keeps beside the 
 
 class EncryptedConnection(apsw.Connection):
     """An open encrypted file. It refuses the ways by which SQLite would write a copy that is not encrypted."""
+
+    def all(self, statement: str, bindings: Sequence[str | bytes | int | float | None] = ()) -> list[tuple[Any, ...]]:
+        """Every row that the statement gives; what type a column has, the schema says (tables are STRICT)."""
+        return self.execute(statement, bindings).fetchall()
+
+    def one(self, statement: str, bindings: Sequence[str | bytes | int | float | None] = ()) -> tuple[Any, ...] | None:
+        """The first row, None for none."""
+        cursor = self.execute(statement, bindings)
+        row = cursor.fetchone()
+        cursor.close()  # an unfinished statement would hold up checkpoints
+        return row
+
+    def only(self, statement: str, bindings: Sequence[str | bytes | int | float | None] = ()) -> tuple[Any, ...]:
+        """The one row that there must be. :raises StorageError: ``storage.broken`` there is none"""
+        row = self.one(statement, bindings)
+        if row is None:
+            raise StorageError("storage.broken")
+        return row
 
     def backup(self, *_: object, **__: object) -> NoReturn:
         """Refused, as source and as target.

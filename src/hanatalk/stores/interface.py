@@ -37,6 +37,11 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
             if not 1 <= days <= most:
                 raise UsageError("retention.range", what=what, days=days, most=most)
 
+    @property
+    def answer_days(self) -> int:
+        """Days an entry_id is remembered with its first answer (HT-S-012)."""
+        return max(self.message_days, self.control_days)
+
     def days(self, entry_class: EntryClass) -> int:
         """Days an entry of this class may stay: one of day d goes at the start of d + this (HT-S-010)."""
         if entry_class in (EntryClass.MESSAGE, EntryClass.ATTACHMENT):
@@ -153,10 +158,15 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """What one sweep removed."""
+    """What one step of a sweep removed: entries, rows of channels, remembered entry_ids of channels that go on."""
 
     entries: int
     channels: int
+    ids: int = 0
+
+    def __bool__(self) -> bool:
+        """True while the sweep is to go on."""
+        return bool(self.entries or self.channels or self.ids)
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +203,20 @@ class Store(Protocol):
         ...
 
     def expire(self, *, day: int) -> Expired:
-        """Remove what is due on this day, bytes included; call again and again until nothing is due."""
+        """Remove what is due on this day, bytes included: one bounded step; call it again while the answer is true.
+
+        Only the step that finds nothing more has also emptied the write-ahead log (HT-S-015).
+        """
+        ...
+
+    def tend(self) -> bool:
+        """One bounded step (some milliseconds) of what `apply` put off: settling what arrived, checkpoints.
+
+        Call it every few seconds, again and again while it answers True. What arrived before the last round of calls
+        keeps no order across channels after this one (HT-S-022). A store that is never tended still bounds its work.
+
+        :raises StorageError: the disk; nothing is lost, call it again later.
+        """
         ...
 
     def holdings(self) -> list[Holding]:

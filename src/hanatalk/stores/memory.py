@@ -10,6 +10,7 @@ from itertools import takewhile
 
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, TakeId
+from hanatalk.stores import rules
 from hanatalk.stores.interface import (
     Acknowledge,
     Acknowledged,
@@ -29,10 +30,8 @@ from hanatalk.stores.interface import (
     Take,
     Taken,
 )
-from hanatalk.stores.running import NO_CONTROL, erase_hash, next_control_hash
+from hanatalk.wire.channels import NO_CONTROL_HASH, next_control_hash
 from hanatalk.wire.classes import EntryClass
-
-BURNS = (EntryClass.MESSAGE, EntryClass.ATTACHMENT)  # control and invite entries never burn (T-028)
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class _Channel:
     answers: dict[EntryId, tuple[Stored, int]] = field(default_factory=dict)  # first answer and its day
     readers: dict[ReaderId, int] = field(default_factory=dict)
     control_seqs: list[int] = field(default_factory=lambda: [0])  # seqs whose hash is still known
-    control_hashes: list[bytes] = field(default_factory=lambda: [NO_CONTROL])
+    control_hashes: list[bytes] = field(default_factory=lambda: [NO_CONTROL_HASH])
 
     def after(self, seq: int) -> Iterator[_Entry]:
         for index in range(bisect_right(self.order, seq), len(self.order)):
@@ -119,7 +118,12 @@ class MemoryStore:
             return Stored(answer[0].seq, answer[0].turn, True)
         if append.turn is not None and append.turn != channel.turn:
             return Refusal("stale-turn", channel.turn)
-        code = self._over_quota(channel, append)
+        code = rules.over_quota(
+            self._quota,
+            append,
+            channel=(len(channel.entries), channel.held_bytes),
+            total=(self._held_entries, self._held_bytes),
+        )
         if code is not None:
             return Refusal(code)
         if fresh:
@@ -143,8 +147,8 @@ class MemoryStore:
         channel.entries[stored.seq] = _Entry(
             stored=stored,
             day=day,
-            burn_after=append.burn_after if append.entry_class in BURNS else None,
-            erase_hash=append.erase_hash if append.entry_class is not EntryClass.CONTROL else None,
+            burn_after=rules.burn_after(append),
+            erase_hash=rules.erasable_by(append),
         )
         channel.burning += channel.entries[stored.seq].burn_after is not None
         channel.order.append(stored.seq)
@@ -155,16 +159,6 @@ class MemoryStore:
         answered = Stored(stored.seq, channel.turn)
         channel.answers[append.entry_id] = (answered, day)
         return answered
-
-    def _over_quota(self, channel: _Channel, append: Append) -> str | None:
-        quota = self._quota
-        entries, size = len(channel.entries) + 1, channel.held_bytes + len(append.entry)
-        part = 8 if append.entry_class is EntryClass.CONTROL else 7
-        if entries * 8 > quota.channel_entries * part or size * 8 > quota.channel_bytes * part:
-            return "channel-full"
-        if self._held_entries + 1 > quota.total_entries or self._held_bytes + len(append.entry) > quota.total_bytes:
-            return "relay-full"
-        return None
 
     def _acknowledge(self, acknowledge: Acknowledge, day: int) -> Acknowledged | Refusal:
         channel = self._channels.get(acknowledge.channel_id)
@@ -216,7 +210,7 @@ class MemoryStore:
         entry = channel.entries.get(erase.seq)
         if entry is None:
             return Erased()
-        if entry.erase_hash is None or entry.erase_hash != erase_hash(erase.erase_token):
+        if not rules.may_erase(entry.erase_hash, erase.erase_token):
             return Refusal("wrong-token")
         self._remove(channel, erase.seq, day=day)
         return Erased()
@@ -257,7 +251,7 @@ class MemoryStore:
         return channel.control_hashes[index - 1]
 
     def expire(self, *, day: int) -> Expired:
-        gone_entries = gone_channels = 0
+        gone_entries = gone_channels = gone_ids = 0
         for channel_id, channel in list(self._channels.items()):
             for seq, entry in list(channel.entries.items()):
                 due = entry.due(self._retention)
@@ -267,13 +261,17 @@ class MemoryStore:
                     if entry.stored.entry_class is EntryClass.CONTROL:
                         known = bisect_left(channel.control_seqs, seq)
                         del channel.control_seqs[:known], channel.control_hashes[:known]
-            for entry_id, (answer, answer_day) in list(channel.answers.items()):
-                if answer_day + self._retention.control_days <= day and answer.seq not in channel.entries:
+            for entry_id, (_, answer_day) in list(channel.answers.items()):
+                if answer_day + self._retention.answer_days <= day:
                     del channel.answers[entry_id]
+                    gone_ids += 1
             if not channel.entries and channel.last_day + self._retention.control_days <= day:
                 del self._channels[channel_id]
                 gone_channels += 1
-        return Expired(gone_entries, gone_channels)
+        return Expired(gone_entries, gone_channels, gone_ids)
+
+    def tend(self) -> bool:
+        return False
 
     def holdings(self) -> list[Holding]:
         counts: dict[tuple[ChannelId, EntryClass, int, int], int] = {}

@@ -1,0 +1,123 @@
+"""What the SQLite store keeps in RAM of the channels it works with. Rows say the same; this can be thrown away."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId
+from hanatalk.wire.classes import EntryClass
+
+SEQ_BITS = 32  # a row number of `entry` is channel number << SEQ_BITS | seq
+
+
+@dataclass(slots=True, eq=False)
+class Fresh:
+    """A row of `landing`: a message or attachment that has just arrived."""
+
+    n: int  # its row number: order of arrival
+    channel: "Channel"
+    seq: int
+    turn: int
+    entry_class: EntryClass
+    day: int
+    size: int
+    burn_after: int | None
+    erase_hash: bytes | None
+    entry_id: EntryId
+    alive: bool = True  # False: burned, erased or expired; only its answer is still to be settled
+    copied: bool = False  # it lies in `entry` too
+
+    @property
+    def key(self) -> int:
+        return self.channel.number << SEQ_BITS | self.seq
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """A row of `channel`, with what has not been settled yet added to it."""
+
+    number: int
+    channel_id: ChannelId
+    incarnation: Incarnation
+    head: int
+    turn: int
+    refused_takes: int
+    last_day: int
+    control_hash: bytes
+    control_base: int
+    settled_entries: int
+    settled_bytes: int
+    settled_burning: int
+    entries: int = 0  # with the fresh ones
+    bytes: int = 0
+    burning: int = 0
+    has_answers: bool = True  # rows in `answer` may name it
+    readers: dict[ReaderId, int] = field(default_factory=dict)
+    readers_stored: bool = False  # rows in `reader` name it
+    fresh: dict[int, Fresh] = field(default_factory=dict)  # by seq
+    fresh_ids: dict[EntryId, Fresh] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)  # seqs of `fresh` ascending; may name some that are gone
+
+    def __post_init__(self) -> None:
+        self.entries, self.bytes, self.burning = self.settled_entries, self.settled_bytes, self.settled_burning
+
+    @property
+    def first_key(self) -> int:
+        """Smaller than every row number of this channel's entries (their seq is at least 1)."""
+        return self.number << SEQ_BITS
+
+    @property
+    def end_key(self) -> int:
+        return (self.number + 1) << SEQ_BITS
+
+    def add(self, fresh: Fresh) -> None:
+        self.fresh[fresh.seq] = fresh
+        self.fresh_ids[fresh.entry_id] = fresh
+        self.order.append(fresh.seq)
+        self.head = max(self.head, fresh.seq)
+        self.last_day = max(self.last_day, fresh.day)
+        if fresh.alive and not fresh.copied:
+            self.count(fresh.size, burns=fresh.burn_after is not None)
+
+    def count(self, size: int, *, burns: bool) -> None:
+        """One entry more is held."""
+        self.entries += 1
+        self.bytes += size
+        self.burning += burns
+
+    def discount(self, size: int, *, burns: bool) -> None:
+        """One entry less is held."""
+        self.entries -= 1
+        self.bytes -= size
+        self.burning -= burns
+
+    def settle(self, size: int, *, burns: bool) -> None:
+        """A fresh entry lies in `entry` now."""
+        self.settled_entries += 1
+        self.settled_bytes += size
+        self.settled_burning += burns
+
+    def unsettle(self, size: int, *, burns: bool) -> None:
+        """An entry left `entry`."""
+        self.settled_entries -= 1
+        self.settled_bytes -= size
+        self.settled_burning -= burns
+
+    def drop(self, fresh: Fresh) -> None:
+        """The row left `landing`."""
+        del self.fresh[fresh.seq]
+        del self.fresh_ids[fresh.entry_id]
+        if not self.fresh:
+            self.order.clear()
+        elif len(self.order) > 2 * len(self.fresh) + 16:
+            self.order = sorted(self.fresh)
+
+    def unsettled(self, *, after: int, until: int | None = None) -> Iterator[Fresh]:
+        """Fresh entries that are held and lie in `landing` alone, oldest first, after < seq <= until."""
+        order = self.order
+        for index in range(bisect_right(order, after), len(order)):
+            if until is not None and order[index] > until:
+                return
+            fresh = self.fresh.get(order[index])
+            if fresh is not None and fresh.alive and not fresh.copied:
+                yield fresh

@@ -1,0 +1,91 @@
+-- The relay's store, version 1 (spec/04-storage.md HT-S-020 …). Every file is encrypted page by page.
+--
+-- There is no exact time, no address, no user agent and no account. `day` is a whole UTC day since 1970-01-01.
+--
+-- Two kinds of tables. `landing` and `landing_ack` take what has just arrived, in the order of arrival: that is what makes
+-- a commit cheap. Within seconds (`SqliteStore.tend`) their rows are settled into the other tables, whose keys begin with a
+-- random number of the channel, so that no order across channels is kept. Most messages are burned before that.
+
+-- A channel. Its row outlives its last entry by the control retention.
+CREATE TABLE channel (
+    number       INTEGER PRIMARY KEY, -- random, 31 bits: says nothing about when the channel was made
+    channel_id   BLOB NOT NULL UNIQUE,-- 32 bytes
+    incarnation  BLOB NOT NULL,       -- 16 bytes, random
+    head         INTEGER NOT NULL,    -- last seq given out; rows in `landing` may be newer
+    turn         INTEGER NOT NULL,    -- commits so far
+    refused_takes INTEGER NOT NULL,
+    last_day     INTEGER NOT NULL,    -- last day on which it held an entry
+    control_hash BLOB NOT NULL,       -- running hash over all control entries so far
+    control_base INTEGER NOT NULL,    -- seq of the newest control entry that has expired: earlier hashes are forgotten
+    entries      INTEGER NOT NULL,    -- of this channel in table `entry`: how many,
+    bytes        INTEGER NOT NULL,    -- how many bytes,
+    burning      INTEGER NOT NULL     -- and how many that wait for readers
+) STRICT;
+
+-- An entry that is held. Bodies lie outside of clustered keys: an ordinary table, the key is its row number.
+CREATE TABLE entry (
+    n          INTEGER PRIMARY KEY,   -- channel's number << 32 | seq
+    class      INTEGER NOT NULL,      -- 1 message, 2 attachment, 3 control, 4 invite
+    day        INTEGER NOT NULL,      -- of its append
+    turn       INTEGER NOT NULL,      -- of the channel, before a commit moved it
+    is_commit  INTEGER NOT NULL,
+    burn_after INTEGER,               -- erased once so many readers are past it
+    erase_hash BLOB,                  -- 32 bytes
+    body       BLOB NOT NULL          -- opaque, padded by the sender
+) STRICT;
+CREATE INDEX entry_day ON entry (class, day);
+
+-- The first answer to each entry_id, so that a repeated append is answered and not stored again.
+CREATE TABLE answer (
+    channel  INTEGER NOT NULL,        -- its number
+    entry_id BLOB NOT NULL,           -- 16 bytes
+    seq      INTEGER NOT NULL,
+    turn     INTEGER NOT NULL,        -- after the entry
+    day      INTEGER NOT NULL,
+    PRIMARY KEY (channel, entry_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answer_day ON answer (day);
+
+-- The running hash after each control entry. The newest expired one stays, as what the later ones build on.
+CREATE TABLE control (
+    n    INTEGER PRIMARY KEY,         -- channel's number << 32 | seq
+    hash BLOB NOT NULL                -- 32 bytes
+) STRICT;
+
+-- Entries of class invite that are held, and who reserved them.
+CREATE TABLE invite (
+    n         INTEGER PRIMARY KEY,    -- channel's number << 32 | seq
+    take_id   BLOB,                   -- 16 bytes
+    taken_day INTEGER
+) STRICT;
+CREATE INDEX invite_day ON invite (taken_day) WHERE taken_day IS NOT NULL;
+
+-- How far readers are, in channels that hold entries waiting for readers; nowhere else.
+CREATE TABLE reader (
+    channel INTEGER NOT NULL,         -- its number
+    reader  BLOB NOT NULL,            -- 16 bytes
+    seq     INTEGER NOT NULL,
+    PRIMARY KEY (channel, reader)
+) STRICT, WITHOUT ROWID;
+
+-- Entries of class message and attachment that have just arrived.
+CREATE TABLE landing (
+    n          INTEGER PRIMARY KEY,   -- order of arrival
+    channel    INTEGER NOT NULL,      -- its number
+    seq        INTEGER NOT NULL,
+    class      INTEGER NOT NULL,
+    day        INTEGER NOT NULL,
+    turn       INTEGER NOT NULL,
+    burn_after INTEGER,
+    erase_hash BLOB,
+    entry_id   BLOB NOT NULL,
+    body       BLOB                   -- NULL: burned or erased, only its answer is still to be settled
+) STRICT;
+
+-- Acknowledgements that have just arrived.
+CREATE TABLE landing_ack (
+    n       INTEGER PRIMARY KEY,      -- order of arrival
+    channel INTEGER NOT NULL,         -- its number
+    reader  BLOB NOT NULL,
+    seq     INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,590 @@
+"""The relay's embedded store: one encrypted SQLite file (spec/04-storage.md HT-S-010 …).
+
+A commit touches few pages, whatever the number of channels: messages and attachments land in one table in the order
+of arrival. `tend` settles them into tables ordered by random channel numbers, off the commit path; most are burned
+before that. Control and invite entries, which are few and stay long, are settled at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherfile
+from hanatalk.errors import StorageError
+from hanatalk.ids import ChannelId
+from hanatalk.stores import rules
+from hanatalk.stores.channels import Channels
+from hanatalk.stores.checkpoints import CLOSE_ENOUGH, Checkpointer
+from hanatalk.stores.held import SEQ_BITS, Channel, Fresh
+from hanatalk.stores.interface import (
+    Acknowledge,
+    Acknowledged,
+    Append,
+    ChannelState,
+    Erase,
+    Erased,
+    Expired,
+    Holding,
+    Operation,
+    Quota,
+    Refusal,
+    Result,
+    Retention,
+    Stored,
+    StoredEntry,
+    Take,
+    Taken,
+)
+from hanatalk.stores.settling import Settling
+from hanatalk.stores.sweeping import Sweep
+from hanatalk.wire.channels import NO_CONTROL_HASH, next_control_hash
+from hanatalk.wire.classes import EntryClass
+
+APPLICATION = 0x48414E52  # "HANR", the file's application_id
+SCHEMA = 1
+MOST_LANDED = 65_536  # rows in `landing` above which `apply` itself settles some; bounds RAM to some 30 MB
+LOG_PAGES = 2_048  # pages in the write-ahead log (8 MiB) from which on it is copied into the database
+MOST_LOG_PAGES = 32_768  # from which on the writer stops to do it itself
+CACHE_KIB = 64 << 10
+
+
+class SqliteStore:
+    """A `Store` (see `hanatalk.stores.interface`) in the file `path`."""
+
+    def __init__(
+        self, path: Path, *, key: bytes, retention: Retention | None = None, quota: Quota | None = None
+    ) -> None:
+        """Open or create the file. What was landing when the last process ended is settled.
+
+        :param key: 32 bytes; see `hanatalk.stores.opening` for where it comes from.
+        :raises StorageError: ``storage.newer`` a later version wrote it; and those of `open_cipherfile`.
+        """
+        self._quota = quota if quota is not None else Quota()
+        self._retention = retention if retention is not None else Retention()
+        self._connection = _connect(path, key)
+        try:
+            with mapped_errors():
+                _migrate(self._connection)
+                self._log_pages = 0
+                self._log_limit = LOG_PAGES
+                self._busy = False  # something was applied since the last look
+                self._connection.set_wal_hook(self._on_logged)
+                self._channels = Channels(self._connection)
+                self._checkpointer = Checkpointer(lambda: _connect(path, key))
+                self._settling = Settling(self._connection, self._channels)
+                self._sweep = Sweep(self._connection, self._retention)
+            self._stale = True
+            self._swept = False
+            self._closed = False
+            # What one batch wants written, gathered so that each table is written once.
+            self._landed: list[tuple[object, ...]] = []
+            self._blanked: list[tuple[int]] = []
+            self._acked: list[tuple[object, ...]] = []
+            self._dirty: dict[Channel, None] = {}
+            self._ready()
+            self.settle()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    # --- writing ---
+
+    def apply(self, operations: Sequence[Operation], *, day: int) -> list[Result]:
+        with self._writing():
+            results = [self._apply_one(operation, day) for operation in operations]
+            self._flush()
+        self._channels.evict()
+        self._busy = True
+        if self._log_pages >= self._log_limit or self._checkpointer.finished:
+            self._tidy_log()
+        if self._channels.landed > MOST_LANDED:
+            self._settle_step()
+        return results
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction. After any error nothing of it is stored, and RAM, which says more, is read again.
+
+        :raises StorageError: the disk
+        """
+        self._ready()
+        with mapped_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._stale = True
+                if self._connection.in_transaction:  # SQLite ends it itself after some errors
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _ready(self) -> None:
+        if self._closed:
+            raise StorageError("storage.closed")
+        if self._stale:
+            for gathered in (self._landed, self._blanked, self._acked):
+                gathered.clear()
+            self._dirty.clear()
+            self._settling.restart()
+            with mapped_errors():
+                self._channels.reload()
+            self._stale = False
+
+    def _apply_one(self, operation: Operation, day: int) -> Result:
+        match operation:
+            case Append():
+                return self._append(operation, day)
+            case Acknowledge():
+                return self._acknowledge(operation, day)
+            case Take():
+                return self._take(operation, day)
+            case Erase():
+                return self._erase(operation, day)
+
+    def _append(self, append: Append, day: int) -> Stored | Refusal:
+        channel = self._channels.find(append.channel_id)
+        if channel is not None:
+            answer = self._first_answer(channel, append)
+            if answer is not None:
+                return answer
+        turn = 0 if channel is None else channel.turn
+        if append.turn is not None and append.turn != turn:
+            return Refusal("stale-turn", turn)
+        code = rules.over_quota(
+            self._quota,
+            append,
+            channel=(0, 0) if channel is None else (channel.entries, channel.bytes),
+            total=(self._channels.entries, self._channels.bytes),
+        )
+        if code is not None:
+            return Refusal(code)
+        if channel is None:
+            channel = self._channels.create(append.channel_id, append.incarnation)
+        if append.entry_class in rules.BURNS:
+            self._land(channel, append, day)
+        else:
+            self._settle_at_once(channel, append, day)
+        return Stored(channel.head, channel.turn)
+
+    def _first_answer(self, channel: Channel, append: Append) -> Stored | None:
+        fresh = channel.fresh_ids.get(append.entry_id)
+        if fresh is not None:
+            return Stored(fresh.seq, fresh.turn, True)
+        if channel.has_answers:
+            found = self._connection.one(
+                "SELECT seq, turn FROM answer WHERE channel = ? AND entry_id = ?", (channel.number, append.entry_id)
+            )
+            if found is not None:
+                return Stored(found[0], found[1], True)
+        return None
+
+    def _land(self, channel: Channel, append: Append, day: int) -> None:
+        fresh = Fresh(
+            n=self._channels.next_landing(),
+            channel=channel,
+            seq=channel.head + 1,
+            turn=channel.turn,
+            entry_class=append.entry_class,
+            day=day,
+            size=len(append.entry),
+            burn_after=rules.burn_after(append),
+            erase_hash=rules.erasable_by(append),
+            entry_id=append.entry_id,
+        )
+        self._channels.land(fresh)
+        self._landed.append(
+            (
+                fresh.n,
+                channel.number,
+                fresh.seq,
+                int(fresh.entry_class),
+                day,
+                fresh.turn,
+                fresh.burn_after,
+                fresh.erase_hash,
+                fresh.entry_id,
+                append.entry,
+            )
+        )
+
+    def _settle_at_once(self, channel: Channel, append: Append, day: int) -> None:
+        execute = self._connection.execute
+        channel.head += 1
+        channel.last_day = max(channel.last_day, day)
+        key = channel.first_key | channel.head
+        execute(
+            "INSERT INTO entry (n, class, day, turn, is_commit, burn_after, erase_hash, body)"
+            " VALUES (?, ?, ?, ?, ?, NULL, ?, ?)",
+            (
+                key,
+                int(append.entry_class),
+                day,
+                channel.turn,
+                append.commit,
+                rules.erasable_by(append),
+                append.entry,
+            ),
+        )
+        if append.commit:
+            channel.turn += 1
+        if append.entry_class is EntryClass.CONTROL:
+            channel.control_hash = next_control_hash(
+                channel.control_hash, seq=channel.head, commit=append.commit, entry=append.entry
+            )
+            execute("INSERT INTO control (n, hash) VALUES (?, ?)", (key, channel.control_hash))
+        else:
+            execute("INSERT INTO invite (n) VALUES (?)", (key,))
+        execute(
+            "INSERT INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)",
+            (channel.number, append.entry_id, channel.head, channel.turn, day),
+        )
+        channel.has_answers = True
+        self._channels.count(channel, len(append.entry), burns=False)
+        channel.settle(len(append.entry), burns=False)
+        self._dirty[channel] = None
+
+    def _acknowledge(self, acknowledge: Acknowledge, day: int) -> Acknowledged | Refusal:
+        channel = self._channels.find(acknowledge.channel_id)
+        if channel is None or not channel.burning:
+            return Acknowledged()  # nothing waits for this reader: who it is need not be remembered
+        before = channel.readers.get(acknowledge.reader, 0)
+        seq = min(acknowledge.seq, channel.head)
+        if seq <= before:
+            return Acknowledged()
+        waiting = list(self._waiting(channel, after=before, until=seq))
+        if not waiting:
+            return Acknowledged()
+        if acknowledge.reader not in channel.readers and len(channel.readers) >= self._quota.channel_readers:
+            return Refusal("too-many-readers")
+        channel.readers[acknowledge.reader] = seq
+        cursors = list(channel.readers.values())
+        burned = 0
+        for waiting_seq, readers, size in waiting:
+            if len(cursors) >= readers and sum(cursor >= waiting_seq for cursor in cursors) >= readers:
+                self._remove(channel, waiting_seq, size, burns=True, day=day)
+                burned += 1
+        if channel.burning:
+            self._acked.append(
+                (
+                    self._channels.next_ack(channel),
+                    channel.number,
+                    acknowledge.reader,
+                    channel.readers[acknowledge.reader],
+                )
+            )
+        return Acknowledged(burned)
+
+    def _waiting(self, channel: Channel, *, after: int, until: int) -> Iterator[tuple[int, int, int]]:
+        """Seq, burn_after and size of the entries that wait for readers, after < seq <= until."""
+        if channel.settled_burning:
+            rows = self._connection.all(
+                "SELECT n, burn_after, length(body) FROM entry WHERE n > ? AND n <= ? AND burn_after IS NOT NULL",
+                (channel.first_key | after, channel.first_key | until),
+            )
+            for n, burn_after, size in rows:
+                yield n - channel.first_key, burn_after, size
+        for fresh in channel.unsettled(after=after, until=until):
+            if fresh.burn_after is not None:
+                yield fresh.seq, fresh.burn_after, fresh.size
+
+    def _take(self, take: Take, day: int) -> Taken:
+        channel = self._channels.find(take.channel_id)
+        if channel is None:
+            return Taken(None, None)
+        bounds = (channel.first_key, channel.end_key)
+        found = self._connection.one(
+            "SELECT n FROM invite WHERE n > ? AND n < ? AND take_id = ? ORDER BY n LIMIT 1", (*bounds, take.take_id)
+        )
+        if found is None:
+            found = self._connection.one(
+                "SELECT n FROM invite WHERE n > ? AND n < ? AND take_id IS NULL ORDER BY n LIMIT 1", bounds
+            )
+            if found is None:
+                channel.refused_takes += 1
+                self._dirty[channel] = None
+                return Taken(None, None)
+            self._connection.execute(
+                "UPDATE invite SET take_id = ?, taken_day = ? WHERE n = ?", (take.take_id, day, found[0])
+            )
+        (body,) = self._connection.only("SELECT body FROM entry WHERE n = ?", found)
+        return Taken(found[0] - channel.first_key, body)
+
+    def _erase(self, erase: Erase, day: int) -> Erased | Refusal:
+        channel = self._channels.find(erase.channel_id)
+        if channel is None:
+            return Erased()
+        if not 1 <= erase.seq <= channel.head:
+            return Refusal("unknown-entry")
+        fresh = channel.fresh.get(erase.seq)
+        if fresh is not None:
+            if not fresh.alive:
+                return Erased()
+            wanted, size, burns = fresh.erase_hash, fresh.size, fresh.burn_after is not None
+        else:
+            found = self._connection.one(
+                "SELECT erase_hash, length(body), burn_after IS NOT NULL FROM entry WHERE n = ?",
+                (channel.first_key | erase.seq,),
+            )
+            if found is None:
+                return Erased()
+            wanted, size, burns = found
+        if not rules.may_erase(wanted, erase.erase_token):
+            return Refusal("wrong-token")
+        self._remove(channel, erase.seq, size, burns=bool(burns), day=day)
+        return Erased()
+
+    def _remove(self, channel: Channel, seq: int, size: int, *, burns: bool, day: int) -> None:
+        """Take an entry out of every table that holds its bytes."""
+        fresh = channel.fresh.get(seq)
+        if fresh is not None:
+            fresh.alive = False
+            self._blanked.append((fresh.n,))
+        if fresh is None or fresh.copied:
+            key = channel.first_key | seq
+            self._connection.execute("DELETE FROM entry WHERE n = ?", (key,))
+            self._connection.execute("DELETE FROM invite WHERE n = ?", (key,))
+            channel.unsettle(size, burns=burns)
+            self._dirty[channel] = None
+        channel.last_day = max(channel.last_day, day)
+        self._channels.discount(channel, size, burns=burns)
+        if burns and not channel.burning:
+            channel.readers.clear()
+            if channel.readers_stored:
+                self._connection.execute("DELETE FROM reader WHERE channel = ?", (channel.number,))
+                channel.readers_stored = False
+
+    def _flush(self) -> None:
+        many = self._connection.executemany
+        if self._landed:
+            many("INSERT INTO landing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._landed)
+        if self._blanked:
+            many("UPDATE landing SET body = NULL WHERE n = ?", self._blanked)
+        if self._acked:
+            many("INSERT INTO landing_ack VALUES (?, ?, ?, ?)", self._acked)
+        if self._dirty:
+            self._channels.save(self._dirty)
+        self._landed.clear()
+        self._blanked.clear()
+        self._acked.clear()
+        self._dirty.clear()
+
+    # --- reading ---
+
+    def channel(self, channel_id: ChannelId) -> ChannelState | None:
+        channel = self._find(channel_id)
+        if channel is None:
+            return None
+        return ChannelState(
+            incarnation=channel.incarnation,
+            head=channel.head,
+            turn=channel.turn,
+            refused_takes=channel.refused_takes,
+        )
+
+    def _find(self, channel_id: ChannelId) -> Channel | None:
+        self._ready()
+        with mapped_errors():
+            return self._channels.find(channel_id)
+
+    def read(self, channel_id: ChannelId, *, after: int, entries: int, size: int) -> list[StoredEntry]:
+        channel = self._find(channel_id)
+        found: list[StoredEntry] = []
+        if channel is None or after >= channel.head:
+            return found
+        after = max(after, 0)
+        with mapped_errors():
+            cursor = self._connection.execute(
+                "SELECT n, turn, class, is_commit, body FROM entry WHERE n > ? AND n < ? ORDER BY n LIMIT ?",
+                (channel.first_key | after, channel.end_key, max(entries, 0)),
+            )
+            rows: Iterator[tuple[Any, ...]] = iter(cursor)
+            settled = next(rows, None)
+            landing = channel.unsettled(after=after)
+            fresh = next(landing, None)
+            while (settled is not None or fresh is not None) and len(found) < entries:
+                if fresh is None or (settled is not None and settled[0] < fresh.key):
+                    assert settled is not None
+                    n, turn, entry_class, commit, body = settled
+                    entry = StoredEntry(
+                        seq=n - channel.first_key,
+                        turn=turn,
+                        entry_class=EntryClass(entry_class),
+                        commit=bool(commit),
+                        entry=body,
+                    )
+                    settled = next(rows, None)
+                else:
+                    (body,) = self._connection.only("SELECT body FROM landing WHERE n = ?", (fresh.n,))
+                    entry = StoredEntry(
+                        seq=fresh.seq, turn=fresh.turn, entry_class=fresh.entry_class, commit=False, entry=body
+                    )
+                    fresh = next(landing, None)
+                size -= len(entry.entry)
+                if found and size < 0:
+                    break
+                found.append(entry)
+            cursor.close()  # an unfinished reading statement would hold up checkpoints
+        return found
+
+    def control_hash(self, channel_id: ChannelId, seq: int) -> bytes:
+        channel = self._find(channel_id)
+        if channel is None:
+            raise StorageError("storage.forgotten")
+        seq = min(max(seq, 0), channel.head)
+        with mapped_errors():
+            found = self._connection.one(
+                "SELECT hash FROM control WHERE n > ? AND n <= ? ORDER BY n DESC LIMIT 1",
+                (channel.first_key, channel.first_key | seq),
+            )
+        if found is not None:
+            return bytes(found[0])
+        if channel.control_base:
+            raise StorageError("storage.forgotten")
+        return NO_CONTROL_HASH
+
+    def holdings(self) -> list[Holding]:
+        self._ready()
+        with mapped_errors():
+            return read_holdings(self._connection)
+
+    # --- time passing ---
+
+    def expire(self, *, day: int) -> Expired:
+        self._ready()
+        if self._channels.earliest_landed_day() + self._retention.message_days <= day:
+            self.settle()
+        with self._writing():
+            expired = self._sweep.step(day, remove=self._expire_entry, forget=self._channels.forget)
+            self._flush()
+        if expired:
+            self._swept = True
+            self._channels.evict()
+        elif self._swept:
+            self._swept = not self._empty_log()
+        return expired
+
+    def _expire_entry(self, key: int, entry_class: EntryClass, size: int, *, burns: bool, due: int) -> None:
+        channel = self._channels.by_number(key >> SEQ_BITS)
+        seq = key - channel.first_key
+        self._remove(channel, seq, size, burns=burns, day=due)
+        if entry_class is EntryClass.CONTROL:
+            self._connection.execute("DELETE FROM control WHERE n > ? AND n < ?", (channel.first_key, key))
+            channel.control_base = max(channel.control_base, seq)
+            self._dirty[channel] = None
+
+    def tend(self) -> bool:
+        self._ready()
+        if self._settle_step():
+            return True
+        idle, self._busy = not self._busy, False
+        if self._checkpointer.busy or not self._log_pages:
+            return False
+        if self._log_pages <= CLOSE_ENOUGH or (idle and self._checkpointer.finished):
+            self._swept = not self._empty_log() and self._swept
+        else:
+            self._tidy_log()
+        return False
+
+    def settle(self) -> None:
+        """Settle everything that has landed. :raises StorageError: the disk"""
+        self._ready()
+        while self._channels.landed or self._channels.has_acks:
+            self._settling.include_all()
+            self._settle_step()
+
+    def _settle_step(self) -> bool:
+        if not self._settling.begin():
+            return False
+        with self._writing():
+            return self._settling.step()
+
+    # --- the write-ahead log ---
+
+    def _on_logged(self, _connection: object, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _tidy_log(self) -> None:
+        """Let the thread copy most of it, then copy the rest ourselves, so that the next commit starts it anew."""
+        if self._checkpointer.busy and self._log_pages < MOST_LOG_PAGES:
+            return
+        if self._checkpointer.finished or self._log_pages >= MOST_LOG_PAGES:
+            self._checkpointer.wait()
+            done = self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+            # Somebody reads (a warrant report): grow on for a while before the next try.
+            self._log_limit = LOG_PAGES if done else self._log_pages + LOG_PAGES
+        else:
+            self._checkpointer.start()
+
+    def _empty_log(self) -> bool:
+        """Copy all of it and cut the file to nothing: superseded pages, burned entries among them, are gone with it.
+
+        False if another process is reading (a warrant report): try again later.
+        """
+        self._checkpointer.wait()
+        return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def _checkpoint(self, mode: int) -> bool:
+        try:
+            with mapped_errors():
+                frames, copied = self._connection.wal_checkpoint(mode=mode)
+        except StorageError as error:
+            if error.code != "storage.busy":
+                raise
+            return False
+        self._checkpointer.finished = False
+        done = copied >= frames
+        if done:
+            self._log_pages = 0
+        return done
+
+    def close(self) -> None:
+        """Settle, empty the write-ahead log, close. Nothing is lost if any of it fails."""
+        if self._closed:
+            return
+        try:
+            self.settle()
+            self._empty_log()
+        finally:
+            self._closed = True
+            self._checkpointer.close()
+            with mapped_errors():
+                self._connection.close()
+
+
+def _connect(path: Path, key: bytes) -> EncryptedConnection:
+    connection = open_cipherfile(path, key=key, application=APPLICATION)
+    connection.pragma("cache_size", -CACHE_KIB)
+    connection.pragma("wal_autocheckpoint", 0)
+    return connection
+
+
+def _migrate(connection: EncryptedConnection) -> None:
+    """Bring the schema up to date. :raises StorageError: ``storage.newer``"""
+    with connection:
+        version = connection.pragma("user_version")
+        if version > SCHEMA:
+            raise StorageError("storage.newer", version=version)
+        for step in range(version + 1, SCHEMA + 1):
+            connection.execute(resources.files("hanatalk.stores").joinpath(f"schema/{step:04}.sql").read_text())
+        connection.pragma("user_version", SCHEMA)
+
+
+def read_holdings(connection: EncryptedConnection) -> list[Holding]:
+    """`Store.holdings` from the rows alone; works in a process that only reads."""
+    rows = connection.execute(
+        "SELECT channel_id, class, day, size, count(*) FROM ("
+        " SELECT n >> 32 AS number, class, day, length(body) AS size FROM entry UNION ALL"
+        " SELECT channel, class, day, length(body) FROM landing WHERE body IS NOT NULL"
+        "  AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.n = landing.channel << 32 | landing.seq)"
+        ") JOIN channel USING (number) GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+    )
+    return [
+        Holding(channel_id=ChannelId(channel_id), entry_class=EntryClass(entry_class), day=day, size=size, count=count)
+        for channel_id, entry_class, day, size, count in rows
+    ]
