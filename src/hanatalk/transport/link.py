@@ -1,6 +1,7 @@
 """Pumps one WebSocket to one `ClientConnection`. Owns the socket, the clock and the timers; decides nothing."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -40,6 +41,7 @@ class Link:
         self._transport: picows.WSTransport | None = None
         self._heard = loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Task[None] | None = None
 
     def flush(self) -> None:
         """Send what the connection has queued. After calls on the connection; what arrives flushes by itself."""
@@ -61,6 +63,7 @@ class Link:
 
     def opened(self, transport: picows.WSTransport) -> None:
         """The WebSocket is open: check the pin before the first frame, which may carry an access pass."""
+        self._gone = self._loop.create_task(_until_gone(transport))
         if self.closed.done():
             transport.disconnect(graceful=False)
             return
@@ -131,6 +134,12 @@ class Link:
         if transport is not None:
             transport.send_close(picows.WSCloseCode.OK)
             transport.disconnect()
+
+
+async def _until_gone(transport: picows.WSTransport) -> None:
+    # picows leaves its own reason in a future; unread it would be logged as forgotten. Ours is in `Link.closed`.
+    with contextlib.suppress(Exception):
+        await transport.wait_disconnected()
 
 
 class _Listener(picows.WSListener):

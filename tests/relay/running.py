@@ -1,0 +1,84 @@
+"""Relays for tests: on this event loop, or as a process of their own."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hanatalk.relay.options import RelayOptions
+from hanatalk.relay.serve import serve
+
+
+@contextlib.asynccontextmanager
+async def running_relay(**options: Any) -> AsyncIterator[str]:
+    """A relay on this loop; yields its URL. In memory unless `store` says otherwise."""
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    chosen = RelayOptions(**{"store": "memory", "port": 0, **options})
+    task = asyncio.create_task(serve(chosen, listening.set_result))
+    task.add_done_callback(lambda _: listening.done() or listening.cancel())
+    try:
+        await listening
+    except asyncio.CancelledError:
+        await task  # raises what kept the relay from listening
+    try:
+        yield listening.result()
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class RelayProcess:
+    """`python -m hanatalk.relay` with these options."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = {"port": 0, **options}
+        self._start()
+
+    def _start(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PYTHONASYNCIODEBUG": "0"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hanatalk.relay", msgspec.json.encode(self.options).decode()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.log = self._finish()
+
+    def restart(self) -> None:
+        """After `kill` or `terminate`: again with the same options."""
+        self._start()
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.terminate()
+        self.log = self._finish()
+        return self.process.returncode
+
+    def _finish(self) -> str:
+        _, log = self.process.communicate(timeout=20)
+        return log
+
+
+@contextlib.contextmanager
+def relay_process(**options: Any) -> Iterator[RelayProcess]:
+    """A relay process, gone at the end."""
+    relay = RelayProcess(**options)
+    try:
+        yield relay
+    finally:
+        if relay.process.poll() is None:
+            relay.kill()
