@@ -31,8 +31,8 @@ AGREED = {
     "passive-client-handling-commit": (39, 78),
 }
 
-# OpenMLS 0.9.2 refuses every leaf that carries a GREASE extension (openmls issue 2156, mended after 0.9.2): it reads the
-# type as `Grease` in the capabilities and as `Unknown` in the extension. All vectors in interop/passive carry one.
+# OpenMLS 0.9.2 refuses every leaf that carries a GREASE extension (openmls issue 2156, mended after 0.9.2): it reads
+# the type as `Grease` in the capabilities and as `Unknown` in the extension. All vectors in interop/passive carry one.
 GREASE = "Extensions are not acceptable."
 REFUSED = {
     "passive/application": 18,
@@ -90,8 +90,8 @@ def test_every_file_of_vectors_is_accounted_for() -> None:
     assert files == {*AGREED, *REFUSED, "messages"}
 
 
-# field of messages.json → what the binding decodes it as. Not decodable from outside OpenMLS: group_secrets, commit (the
-# latter is covered inside public_message_commit).
+# field of messages.json → what the binding decodes it as. Not decodable from outside OpenMLS: group_secrets, commit
+# (the latter is covered inside public_message_commit).
 MESSAGES = {
     "mls_welcome": "message",
     "mls_group_info": "message",

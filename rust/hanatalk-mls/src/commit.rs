@@ -16,6 +16,7 @@ use crate::errors::{Outcome, Refusal};
 use crate::handle::Handle;
 use crate::key_package::{credential_with_key, verify};
 use crate::overlay::Writes;
+use crate::pool::parallel;
 use crate::profile;
 
 /// What goes into a commit.
@@ -49,7 +50,7 @@ impl Handle {
         }
         let adds = self.verified_adds(parts)?;
         self.check_removes(parts.removes)?;
-        let committed = self.attempt(|handle| handle.build(parts, &adds));
+        let committed = self.attempt(|handle| parallel(|| handle.build(parts, &adds)));
         self.group.set_aad(Vec::new());
         committed
     }

@@ -25,6 +25,9 @@ const NO_BYTES: &[u8] = b"";
 /// An MLS group of one leaf.
 #[pyclass(frozen, module = "hanatalk_mls")]
 pub(crate) struct Group {
+    /// The MLS group id: what a poisoned handle is loaded again by.
+    group_id: Vec<u8>,
+    suite: u16,
     /// None once a panic was caught.
     handle: Mutex<Option<Box<Handle>>>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(handle: Handle) -> Self {
         Self {
+            group_id: handle.group.group_id().as_slice().to_vec(),
+            suite: handle.group.ciphersuite().into(),
             handle: Mutex::new(Some(Box::new(handle))),
         }
     }
@@ -105,14 +110,14 @@ impl Group {
 
     /// The group's id.
     #[getter]
-    fn group_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        self.read(py, |handle| Ok(handle.group.group_id().as_slice().to_vec()))
+    fn group_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.group_id)
     }
 
     /// The suite's id.
     #[getter]
-    fn suite(&self, py: Python<'_>) -> PyResult<u16> {
-        self.with(py, |handle| Ok(handle.group.ciphersuite().into()))
+    fn suite(&self) -> u16 {
+        self.suite
     }
 
     /// The current epoch.

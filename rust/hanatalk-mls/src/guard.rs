@@ -1,14 +1,13 @@
 //! Panics stop here: caught, named by place only (a message may quote data), and never printed.
 
-use std::cell::RefCell;
+use std::mem::take;
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use crate::errors::{Outcome, Refusal};
 
-thread_local! {
-    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
-}
+/// Where the last panic was. One for all threads: a panic of the pool surfaces on the caller's.
+static PLACE: Mutex<String> = Mutex::new(String::new());
 
 static QUIET: Once = Once::new();
 
@@ -20,7 +19,7 @@ pub(crate) fn install() {
                 .location()
                 .map(|at| format!("{}:{}", at.file().rsplit('/').next().unwrap_or_default(), at.line()))
                 .unwrap_or_default();
-            PLACE.with(|cell| cell.replace(place));
+            *PLACE.lock().unwrap_or_else(PoisonError::into_inner) = place;
         }));
     });
 }
@@ -28,7 +27,7 @@ pub(crate) fn install() {
 /// Run, and turn a panic into `Poisoned`.
 pub(crate) fn guarded<T>(run: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        let place = PLACE.with(|cell| cell.take());
+        let place = take(&mut *PLACE.lock().unwrap_or_else(PoisonError::into_inner));
         Err(Refusal::Poisoned(format!("a panic was caught at {place}")))
     })
 }

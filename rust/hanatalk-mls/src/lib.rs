@@ -10,6 +10,7 @@ mod guard;
 mod handle;
 mod key_package;
 mod overlay;
+mod pool;
 mod process;
 pub mod profile;
 mod provider;

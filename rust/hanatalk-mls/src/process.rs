@@ -13,6 +13,7 @@ use tls_codec::Deserialize;
 use crate::errors::{process_fault, Outcome, Refusal};
 use crate::handle::Handle;
 use crate::overlay::Writes;
+use crate::pool::parallel;
 use crate::profile::{self, ExtensionList};
 use crate::values::MemberValue;
 
@@ -77,10 +78,10 @@ impl Handle {
             ContentType::Application => false,
         };
         self.attempt(|handle| {
-            let processed = handle
-                .group
-                .process_message(&handle.provider, message)
-                .map_err(|error| process_fault(error, is_commit, epoch, group_epoch))?;
+            let (group, provider) = (&mut handle.group, &handle.provider);
+            let take = || group.process_message(provider, message);
+            let processed = if is_commit { parallel(|| Ok(take()))? } else { take() };
+            let processed = processed.map_err(|error| process_fault(error, is_commit, epoch, group_epoch))?;
             handle.sort(processed, digest)
         })
     }

@@ -17,6 +17,7 @@ use crate::group::Group;
 use crate::guard::guarded;
 use crate::handle::Handle;
 use crate::overlay::{Overlay, Writes};
+use crate::pool::parallel;
 use crate::profile;
 use crate::provider::Provider;
 use crate::values::{extensions_to_python, members_to_python, writes_to_python, MemberValue};
@@ -135,7 +136,7 @@ pub(crate) fn welcome_stage(
     key_package_rows: Vec<(Vec<u8>, Vec<u8>)>,
     ratchet_tree: Option<&[u8]>,
 ) -> PyResult<StagedWelcome> {
-    let (opened, members) = py.detach(|| guarded(|| open(welcome, key_package_rows, ratchet_tree)))?;
+    let (opened, members) = py.detach(|| guarded(|| parallel(|| open(welcome, key_package_rows, ratchet_tree))))?;
     let context = opened.welcome.group_context();
     Ok(StagedWelcome {
         group_id: PyBytes::new(py, context.group_id().as_slice()).unbind(),

@@ -194,7 +194,7 @@ def welcome_stage(welcome: bytes, key_package_rows: Rows, *, ratchet_tree: bytes
 
 
 class Group:
-    """An MLS group of one leaf. Any call may raise `Poisoned`; then load it again from the stored rows."""
+    """An MLS group of one leaf. Any call may raise `Poisoned`: then load it by `group_id` from its stored rows."""
 
     def __init__(self, inner: hanatalk_mls.Group) -> None:
         self._inner = inner
@@ -237,14 +237,12 @@ class Group:
     @property
     def group_id(self) -> bytes:
         """The MLS group id."""
-        with mapped():
-            return self._inner.group_id
+        return self._inner.group_id
 
     @property
     def suite(self) -> int:
         """Suite id."""
-        with mapped():
-            return self._inner.suite
+        return self._inner.suite
 
     @property
     def epoch(self) -> int:

@@ -1,4 +1,3 @@
-# ruff: noqa: N818  (the names say what happened; they are the same on both sides of the binding)
 """One mapping of the binding's exceptions into the error tree (spec/02-mls-profile.md).
 
     ContentError
