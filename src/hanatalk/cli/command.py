@@ -12,10 +12,13 @@ import click
 
 from hanatalk import __version__
 from hanatalk.cli.settings import Settings
+from hanatalk.errors import LocalError
 from hanatalk.words import Language, sentence
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+_CLIENT_ONLY = frozenset({"hanatalk_mls", "argon2", "keyring", "segno"})  # an operator's installation has none of them
 
 
 def settings_of(context: click.Context) -> Settings:
@@ -79,7 +82,12 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._lazy:
             return None
-        module = importlib.import_module(f"hanatalk.cli.{self._lazy[cmd_name]}")
+        try:
+            module = importlib.import_module(f"hanatalk.cli.{self._lazy[cmd_name]}")
+        except ModuleNotFoundError as error:
+            if error.name not in _CLIENT_ONLY:
+                raise
+            raise LocalError("hana.client-missing", command=cmd_name) from error
         found = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(found, click.Command)
         return found

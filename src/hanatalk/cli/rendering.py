@@ -7,7 +7,7 @@ from hanatalk.cli import shown
 from hanatalk.client.calls import Chat, Message
 
 Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
-YELLOW, DIM, BOLD, RED = "33", "2", "1", "31"
+YELLOW, DIM, BOLD, RED, GREEN = "33", "2", "1", "31", "32"
 
 _SMALL = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MARKS = {"queued": "…", "stored": "✓", "delivered": "✓✓", "failed": "✗"}
