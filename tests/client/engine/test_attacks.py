@@ -232,7 +232,7 @@ def test_an_unknown_kind_is_kept_and_confirmed(pair: Pair) -> None:
     """HT-C-006: a newer client's message is no gap for an older one."""
     envelope = content.Envelope(1, os.urandom(16), 2, 0, [], msgspec.Raw(content.encode([200, "new"])))
     _insider_entry(pair.jihoon, pair, content.encode(envelope))
-    pair.jihoon.engine._core.db.execute("UPDATE conversation SET counter = 2")
+    pair.jihoon.engine._core.db.execute("UPDATE conversation SET counter = 2 WHERE 1")
     pair.world.run()
     pair.jihoon.send(pair.conversation, "danach")
     pair.world.settle()

@@ -72,7 +72,25 @@ def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
             link.connection.receipt(channel.channel, channel.cursor)
         return
     with core.transaction():
-        _commit(core, row, channel, intent, shown)
+        allowed = _allowed(core, row, intent)
+        if allowed is not None:
+            _commit(core, row, channel, allowed, shown)
+
+
+def _allowed(core: Core, row: Conversation, intent: Intent) -> Intent | None:
+    """The own commit keeps the rule that others judge it by (HT-M-033).
+
+    Out of path-only commits, an admin starts a new era instead; anybody else waits for one.
+    """
+    own = next(member for member in core.members(row.conversation) if member.leaf == row.own_leaf)
+    if intent.kind != IntentKind.UPDATE or own.path_commits < policy.PATH_COMMITS_PER_ERA:
+        return intent
+    core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind)
+    if not policy.parse([(policy.EXTENSION, row.policy)]).is_admin(core.identity.account):
+        return None
+    renewed = Intent(row.conversation, IntentKind.NEW_ERA, intent.not_before)
+    core.db.put(renewed)
+    return renewed
 
 
 def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, shown: Signed | None) -> None:

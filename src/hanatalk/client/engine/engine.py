@@ -13,8 +13,8 @@ from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, MessageId
 from hanatalk.localdb.database import Database
 from hanatalk.localdb.rows import Acceptance, Account, Invite, Message
-from hanatalk.wire.client import ClientConnection
 from hanatalk.wire import events as wire
+from hanatalk.wire.client import ClientConnection
 
 CHORES_EVERY = 3_600_000  # milliseconds
 

@@ -8,7 +8,7 @@ from hanatalk.ids import ConversationId, DeviceKey
 from hanatalk.localdb.rows import Conversation, Gap, Member
 
 RETRY = (0, 10_000, 60_000, 600_000, 3_600_000)  # milliseconds until it is asked again
-OPEN_END_TRIES = 3  # whether something was missing at all is not known: do not ask for ever
+COUNTER_JUMP = 1 << 20  # a counter further ahead than this is no counter of ours (T-035)
 
 
 def open_end(core: Core, conversation: ConversationId, device: DeviceKey) -> None:
@@ -24,7 +24,6 @@ def counted(core: Core, row: Conversation, sender: Member, counter: int, now: in
     """A numbered message is stored: open, narrow or close gaps, move the stream on."""
     conversation, device = row.conversation, sender.device
     known = stream(core, conversation, device)
-    name = core.name(sender.account)
     core.db.execute(
         "DELETE FROM gap WHERE conversation = ? AND device = ? AND last = 0 AND first <= ?",
         conversation,
@@ -33,18 +32,38 @@ def counted(core: Core, row: Conversation, sender: Member, counter: int, now: in
     )
     if counter > known.highest:
         if counter > known.highest + 1:
-            gap = Gap(conversation, device, known.highest + 1, counter - 1)
-            core.db.put(gap)
-            found = events.GapFound(conversation=conversation.hex(), from_=name, first=gap.first, last=gap.last)
-            core.notice(found, now, conversation)
+            _found(core, row, sender, Gap(conversation, device, known.highest + 1, counter - 1), now)
     else:
         gap_row = core.db.first(
             Gap, "conversation = ? AND device = ? AND first <= ? AND last >= ?", conversation, device, counter, counter
         )
         if gap_row is not None:
             _narrow(core, gap_row, counter)
+            name = core.name(sender.account)
             core.emit(events.GapClosed(conversation=conversation.hex(), from_=name, first=counter, last=counter))
-    highest = max(counter, known.highest)
+    _move_on(core, conversation, device, max(counter, known.highest))
+
+
+def announced(core: Core, row: Conversation, sender: Member, counter: int, now: int) -> None:
+    """A member says what its last number is (HT-C-025): now it is known whether something is missing at the end."""
+    known = stream(core, row.conversation, sender.device)
+    core.db.execute(
+        "DELETE FROM gap WHERE conversation = ? AND device = ? AND last = 0", row.conversation, sender.device
+    )
+    if known.highest < counter <= known.highest + COUNTER_JUMP:
+        _found(core, row, sender, Gap(row.conversation, sender.device, known.highest + 1, counter), now)
+        _move_on(core, row.conversation, sender.device, counter)
+
+
+def _found(core: Core, row: Conversation, sender: Member, gap: Gap, now: int) -> None:
+    core.db.put(gap)
+    found = events.GapFound(
+        conversation=row.conversation.hex(), from_=core.name(sender.account), first=gap.first, last=gap.last
+    )
+    core.notice(found, now, row.conversation)
+
+
+def _move_on(core: Core, conversation: ConversationId, device: DeviceKey, highest: int) -> None:
     first_gap = core.db.value(
         "SELECT min(first) FROM gap WHERE conversation = ? AND device = ? AND last > 0", conversation, device
     )
@@ -88,7 +107,7 @@ def ask(core: Core, conversation: ConversationId, now: int) -> None:
     leaves = {member.device: member.leaf for member in core.members(conversation)}
     ranges = []
     for gap in due[: content.RANGES_LIMIT]:
-        if gap.device not in leaves or (gap.last == content.OPEN_END and gap.asked >= OPEN_END_TRIES):
+        if gap.device not in leaves:
             core.db.execute(
                 "DELETE FROM gap WHERE conversation = ? AND device = ? AND first = ?",
                 conversation,

@@ -27,8 +27,6 @@ from hanatalk.wire.channels import next_control_hash
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.events import EntryReceived
 
-COUNTER_JUMP = 1 << 20  # a counter further ahead than this is no counter of ours (T-035)
-
 
 def entry(core: Core, event: EntryReceived, now: int) -> int | None:
     """Take in one pushed entry; returns the seq to acknowledge once the transaction is committed."""
@@ -129,10 +127,15 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
         _damaged(core, row, event, error, now)
         return
     receipts.apply(core, row, members, sender, envelope.receipts)
+    for line in envelope.receipts:
+        if line.leaf == sender.leaf and not envelope.counter:
+            gaps.announced(core, row, sender, line.decrypted, now)
     if isinstance(body, content.Receipt):
         return
     if isinstance(body, content.SendAgain):
         sending.send_again(core, row, by_leaf[row.own_leaf], sender, body.ranges, now)
+        receipts.tell_again(core, row.conversation)  # what was lost there may have been a receipt
+        receipts.due(core, row, now, len(members))
         return
     if envelope.counter:
         _numbered(core, row, members, sender, envelope, body, now)
@@ -164,7 +167,7 @@ def _numbered(
     ):
         _alarm(core, row, "message.reused-counter", now)
         return
-    if envelope.counter > receipts.stream(core, row.conversation, sender.device).highest + COUNTER_JUMP:
+    if envelope.counter > receipts.stream(core, row.conversation, sender.device).highest + gaps.COUNTER_JUMP:
         _alarm(core, row, "message.counter-jump", now)
         return
     if isinstance(body, content.Hello) and not _hello(core, row, sender, body, now):

@@ -104,7 +104,7 @@ def send_receipt(core: Core, conversation: ConversationId, now: int) -> None:
     members = core.members(conversation)
     lines = receipts.lines(core, conversation, members)
     receipts.told(core, conversation, members, lines, now)
-    if lines and row.state == ConversationState.JOINED:
+    if row.state == ConversationState.JOINED:
         _post_unnumbered(core, row, members, OutboxKind.RECEIPT, content.Receipt(), lines, now)
 
 
@@ -126,7 +126,8 @@ def _post_unnumbered(
     now: int,
 ) -> None:
     message = MessageId(secrets.token_bytes(16))
-    plaintext = content.make(body, message=message, counter=0, sent_at=now, receipts=lines)
+    last = content.ReceiptLine(row.own_leaf, row.counter, row.counter)  # so that a lost tail is noticed (HT-C-025)
+    plaintext = content.make(body, message=message, counter=0, sent_at=now, receipts=[*lines, last])
     _post(core, row, members, kind=kind, plaintext=plaintext, message=None)
 
 

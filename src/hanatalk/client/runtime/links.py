@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from hanatalk.errors import HanaError, NetworkError
 from hanatalk.transport.link import Link, connect
-from hanatalk.wire.client import ClientConnection
 from hanatalk.wire import events as wire
+from hanatalk.wire.client import ClientConnection
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds
 HELLO_WAIT = 10.0  # seconds for the relay to answer HELLO
