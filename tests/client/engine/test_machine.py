@@ -7,7 +7,7 @@ a used-up generation (that would be a key and nonce used twice).
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.client.people import Person, World
 
 from hanatalk import mls
 from hanatalk.client.engine import commits
+from hanatalk.errors import StorageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind
 from hanatalk.wire.classes import EntryClass
@@ -88,6 +89,17 @@ class TwoPeople(RuleBasedStateMachine):
         if text in person.texts(self.conversation):
             self.sent.append((who, text))
 
+    @rule(who=WHO, statement=st.integers(1, 60))
+    def disk_full_while_sending(self, who: int, statement: int) -> None:
+        """The disk says no at any statement; the process goes on (T-083)."""
+        person, text = self.people[who], f"{who}:{len(self.sent)}"
+        self._fuse(person, statement, lambda: StorageError("storage.full"))
+        with suppress(StorageError):
+            person.send(self.conversation, text)
+        person.database._connection.exec_trace = None
+        if text in person.texts(self.conversation):
+            self.sent.append((who, text))
+
     @rule(who=WHO, statement=st.integers(1, 200))
     def die_while_working(self, who: int, statement: int) -> None:
         """At any SQL statement of whatever is going on: receiving, committing, confirming."""
@@ -102,14 +114,14 @@ class TwoPeople(RuleBasedStateMachine):
         moved = [person.step() for person in self.people]
         return any(moved)
 
-    def _fuse(self, person: Person, statement: int) -> None:
+    def _fuse(self, person: Person, statement: int, make: Callable[[], BaseException] = Killed) -> None:
         left = [statement]
 
         def trace(*_: object) -> bool:
             left[0] -= 1
             if left[0] == 0:
                 person.database._connection.exec_trace = None
-                raise Killed
+                raise make()
             return True
 
         person.database._connection.exec_trace = trace
