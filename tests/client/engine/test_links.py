@@ -58,3 +58,8 @@ def test_one_link_has_one_spelling(index: int, character: str) -> None:
 def test_a_link_does_not_show_itself() -> None:
     assert repr(LINK) == "InviteLink(…)"
     assert LINK.secret.hex() not in repr(LINK.capability)
+
+
+def test_t046_the_relays_pin_travels_in_the_link() -> None:
+    """T-046: whoever accepts connects to that relay with that pin, or not at all (`transport` refuses another key)."""
+    assert links.parse(TEXT).relay_url == "wss://relay.example/#pin=abc"
