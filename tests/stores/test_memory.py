@@ -13,7 +13,7 @@ from hanatalk.stores.memory import MemoryStore
 class TestMemoryStore(Conformance):
     @pytest.fixture
     def make(self) -> Iterator[Make]:
-        yield MemoryStore
+        return MemoryStore
 
     def again(self, store: Store) -> Store:
         return store

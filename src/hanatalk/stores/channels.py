@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable
-from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from hanatalk.cipherfile import EncryptedConnection
+from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId
-from hanatalk.stores.held import Channel, Fresh
+from hanatalk.stores.held import SEQ_BITS, Channel, Fresh
 from hanatalk.wire.channels import NO_CONTROL_HASH
 from hanatalk.wire.classes import EntryClass
 
@@ -19,60 +21,97 @@ _COLUMNS = (
 )
 _SELECT = f"SELECT {_COLUMNS} FROM channel WHERE "  # noqa: S608
 
+LandedRow: TypeAlias = tuple[int, int, int, int, int, int, int | None, bytes | None, EntryId, int]
+AckRow: TypeAlias = tuple[int, ReaderId, int]
+
+
+class News(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A row of `batch`; schema/0001.sql says what the fields are."""
+
+    landed: list[LandedRow]
+    acks: list[AckRow]
+
+
+def decode_news(news: bytes) -> News:
+    """:raises StorageError: ``storage.broken``"""
+    try:
+        return msgspec.msgpack.decode(news, type=News)
+    except msgspec.DecodeError as error:
+        raise StorageError("storage.broken") from error
+
+
+def read_landing(connection: EncryptedConnection) -> list[LandedRow]:
+    """What lies in `landing` alone, from the rows; works in a process that only reads."""
+    bodies = {n for (n,) in connection.all("SELECT n FROM landing")}
+    found: list[LandedRow] = []
+    for (news,) in connection.all("SELECT news FROM batch ORDER BY n"):
+        for row in decode_news(news).landed:
+            copied = connection.one("SELECT 1 FROM entry WHERE n = ?", (row[1] << SEQ_BITS | row[2],))
+            if row[0] in bodies and copied is None:
+                found.append(row)
+    return found
+
 
 class Channels:
-    """RAM's view of the tables `channel`, `reader`, `landing` and `landing_ack`."""
+    """RAM's view of the tables `channel`, `reader`, `landing` and `batch`."""
 
     def __init__(self, connection: EncryptedConnection) -> None:
         self._connection = connection
         self._by_id: dict[ChannelId, Channel] = {}  # least recently loaded first
         self._by_number: dict[int, Channel] = {}
         self._landing: dict[int, Fresh] = {}  # by row number, in order of arrival
-        self._acked: dict[Channel, None] = {}  # channels with rows in `landing_ack`
+        self._acked: dict[Channel, None] = {}  # channels whose readers are further than the table `reader` says
         self._earliest_day = FAR_DAY
         self._next_landing = 1
-        self._first_ack = 1
-        self._next_ack = 1
+        self._first_batch = 1
+        self._next_batch = 1
         self.entries = 0  # held in all
         self.bytes = 0
 
     def reload(self) -> None:
         """Forget everything and read what is landing. Costs some 10 µs per row."""
+        for channel in self._by_id.values():
+            channel.clear()
         self._by_id.clear()
         self._by_number.clear()
         self._landing.clear()
         self._acked.clear()
-        self.entries, self.bytes = self._connection.only("SELECT total(entries), total(bytes) FROM channel")
-        self.entries, self.bytes = int(self.entries), int(self.bytes)
-        rows = self._connection.all(
-            "SELECT n, channel, seq, class, day, turn, burn_after, erase_hash, entry_id, length(body) FROM landing"
-        )
-        for n, number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size in rows:
-            fresh = Fresh(
+        self.entries, self.bytes = map(int, self._connection.only("SELECT total(entries), total(bytes) FROM channel"))
+        bodies = {n for (n,) in self._connection.all("SELECT n FROM landing")}
+        batches = self._connection.all("SELECT n, news FROM batch ORDER BY n")
+        for batch, news in batches:
+            decoded = decode_news(news)
+            for row in decoded.landed:
+                self._reload_fresh(batch, row, has_body=row[0] in bodies)
+            for number, reader, seq in decoded.acks:
+                if number in self._by_number or self._taken(number):  # else it was forgotten since
+                    channel = self.by_number(number)
+                    channel.readers[reader] = max(seq, channel.readers.get(reader, 0))
+                    self._acked[channel] = None
+        self._next_landing = max(self._landing, default=0) + 1
+        self._first_batch = batches[0][0] if batches else 1
+        self._next_batch = batches[-1][0] + 1 if batches else 1
+
+    def _reload_fresh(self, batch: int, row: LandedRow, *, has_body: bool) -> None:
+        n, number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size = row
+        channel = self.by_number(number)
+        copied = self._connection.one("SELECT 1 FROM entry WHERE n = ?", (channel.first_key | seq,)) is not None
+        self.land(
+            Fresh(
                 n=n,
-                channel=self.by_number(number),
+                batch=batch,
+                channel=channel,
                 seq=seq,
                 turn=turn,
                 entry_class=EntryClass(entry_class),
                 day=day,
-                size=size or 0,
+                size=size,
                 burn_after=burn_after,
                 erase_hash=erase_hash,
-                entry_id=EntryId(entry_id),
-                alive=size is not None,
+                entry_id=entry_id,
+                alive=has_body or copied,
+                copied=copied,
             )
-            if fresh.alive:
-                fresh.copied = self._connection.one("SELECT 1 FROM entry WHERE n = ?", (fresh.key,)) is not None
-            self.land(fresh)
-        for number, reader, seq in self._connection.all("SELECT channel, reader, seq FROM landing_ack"):
-            if not (number in self._by_number or self._taken(number)):
-                continue  # the channel was forgotten since
-            channel = self.by_number(number)
-            channel.readers[ReaderId(reader)] = max(seq, channel.readers.get(ReaderId(reader), 0))
-            self._acked[channel] = None
-        (self._next_landing,) = self._connection.only("SELECT coalesce(max(n), 0) + 1 FROM landing")
-        self._first_ack, self._next_ack = self._connection.only(
-            "SELECT coalesce(min(n), 1), coalesce(max(n), 0) + 1 FROM landing_ack"
         )
 
     def find(self, channel_id: ChannelId) -> Channel | None:
@@ -170,6 +209,15 @@ class Channels:
         execute("DELETE FROM channel WHERE number = ?", (number,))
         return True
 
+    def clean_ids(self, channel: Channel, *, day: int, answer_days: int) -> None:
+        """Remove the channel's entry_ids that are remembered no longer; once a day is enough (HT-S-012)."""
+        if channel.ids_cleaned < day:
+            channel.ids_cleaned = day
+            if channel.has_answers:
+                self._connection.execute(
+                    "DELETE FROM answer WHERE channel = ? AND day <= ?", (channel.number, day - answer_days)
+                )
+
     def evict(self) -> None:
         """Let go of the channels loaded longest ago, if there are too many."""
         if len(self._by_id) <= MOST_KEPT + len(self._landing):
@@ -185,18 +233,26 @@ class Channels:
         self._next_landing += 1
         return self._next_landing - 1
 
-    def next_ack(self, channel: Channel) -> int:
+    @property
+    def batch(self) -> int:
+        """The row of `batch` that the next commit writes, if it writes one."""
+        return self._next_batch
+
+    def batch_written(self) -> None:
+        self._next_batch += 1
+
+    def acked(self, channel: Channel) -> None:
+        """A reader of it is further."""
         self._acked[channel] = None
-        self._next_ack += 1
-        return self._next_ack - 1
 
     def land(self, fresh: Fresh) -> None:
-        self._earliest_day = min(self._earliest_day, fresh.day) if self._landing else fresh.day
+        if not self._landing or fresh.day < self._earliest_day:
+            self._earliest_day = fresh.day
         self._landing[fresh.n] = fresh
-        entries, size = fresh.channel.entries, fresh.channel.bytes
         fresh.channel.add(fresh)
-        self.entries += fresh.channel.entries - entries
-        self.bytes += fresh.channel.bytes - size
+        if fresh.alive and not fresh.copied:
+            self.entries += 1
+            self.bytes += fresh.size
 
     def count(self, channel: Channel, size: int, *, burns: bool) -> None:
         channel.count(size, burns=burns)
@@ -216,28 +272,30 @@ class Channels:
         """No fresh row is of an earlier day (a clock may have gone back in between)."""
         return self._earliest_day if self._landing else FAR_DAY
 
-    def landing_before(self, n: int, *, most: int) -> list[Fresh]:
-        """Fresh rows with smaller row numbers, oldest first."""
-        return [fresh for fresh in islice(self._landing.values(), most) if fresh.n < n]
+    def landed_before(self, batch: int, *, least: int) -> tuple[list[Fresh], int]:
+        """Fresh rows of whole batches below this one, oldest first, no batch more once there are `least`.
 
-    def bounds(self) -> tuple[int, int]:
-        """The next row numbers of `landing` and `landing_ack`."""
-        return self._next_landing, self._next_ack
+        The number is the batch that the rows end before.
+        """
+        found: list[Fresh] = []
+        for fresh in self._landing.values():
+            if fresh.batch >= batch or (len(found) >= least and fresh.batch != found[-1].batch):
+                return found, min(batch, fresh.batch)
+            found.append(fresh)
+        return found, batch
 
-    @property
-    def has_acks(self) -> bool:
-        """Whether `landing_ack` has rows."""
-        return self._next_ack > self._first_ack
+    def has_batches_before(self, batch: int) -> bool:
+        return min(batch, self._next_batch) > self._first_batch
 
-    def acked(self) -> list[Channel]:
+    def all_acked(self) -> list[Channel]:
         """Channels whose readers are further than the table `reader` says."""
         return list(self._acked)
 
     def readers_settled(self, channel: Channel) -> None:
         self._acked.pop(channel, None)
 
-    def acks_settled(self, before: int) -> None:
-        self._first_ack = before
+    def batches_settled(self, before: int) -> None:
+        self._first_batch = before
 
     def lift(self, fresh: Fresh) -> None:
         """The row is settled and leaves `landing`."""

@@ -4,17 +4,22 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId
 from hanatalk.wire.classes import EntryClass
 
 SEQ_BITS = 32  # a row number of `entry` is channel number << SEQ_BITS | seq
 
 
-@dataclass(slots=True, eq=False)
-class Fresh:
-    """A row of `landing`: a message or attachment that has just arrived."""
+class Fresh(msgspec.Struct, gc=False, eq=False):
+    """A message or attachment that has just arrived: its body is a row of `landing`, the rest is named in `batch`.
+
+    Out of the garbage collector's sight, there are many and they come and go: `Channel.drop` breaks the cycle.
+    """
 
     n: int  # its row number: order of arrival
+    batch: int  # the row of `batch` that names it
     channel: "Channel"
     seq: int
     turn: int
@@ -52,10 +57,12 @@ class Channel:
     bytes: int = 0
     burning: int = 0
     has_answers: bool = True  # rows in `answer` may name it
+    ids_cleaned: int = -1  # day on which its old rows in `answer` were last looked for
     readers: dict[ReaderId, int] = field(default_factory=dict)
     readers_stored: bool = False  # rows in `reader` name it
     fresh: dict[int, Fresh] = field(default_factory=dict)  # by seq
     fresh_ids: dict[EntryId, Fresh] = field(default_factory=dict)
+    waiting: dict[int, Fresh] = field(default_factory=dict)  # those in `landing` alone that wait for readers
     order: list[int] = field(default_factory=list)  # seqs of `fresh` ascending; may name some that are gone
 
     def __post_init__(self) -> None:
@@ -71,13 +78,20 @@ class Channel:
         return (self.number + 1) << SEQ_BITS
 
     def add(self, fresh: Fresh) -> None:
-        self.fresh[fresh.seq] = fresh
+        seq = fresh.seq
+        self.fresh[seq] = fresh
         self.fresh_ids[fresh.entry_id] = fresh
-        self.order.append(fresh.seq)
-        self.head = max(self.head, fresh.seq)
-        self.last_day = max(self.last_day, fresh.day)
+        self.order.append(seq)
+        if seq > self.head:
+            self.head = seq
+        if fresh.day > self.last_day:
+            self.last_day = fresh.day
         if fresh.alive and not fresh.copied:
-            self.count(fresh.size, burns=fresh.burn_after is not None)
+            self.entries += 1
+            self.bytes += fresh.size
+            if fresh.burn_after is not None:
+                self.burning += 1
+                self.waiting[seq] = fresh
 
     def count(self, size: int, *, burns: bool) -> None:
         """One entry more is held."""
@@ -104,13 +118,20 @@ class Channel:
         self.settled_burning -= burns
 
     def drop(self, fresh: Fresh) -> None:
-        """The row left `landing`."""
+        """It is settled."""
         del self.fresh[fresh.seq]
-        del self.fresh_ids[fresh.entry_id]
+        if self.fresh_ids.get(fresh.entry_id) is fresh:
+            del self.fresh_ids[fresh.entry_id]
         if not self.fresh:
             self.order.clear()
         elif len(self.order) > 2 * len(self.fresh) + 16:
             self.order = sorted(self.fresh)
+
+    def clear(self) -> None:
+        """Break the cycles with what is fresh."""
+        self.fresh.clear()
+        self.fresh_ids.clear()
+        self.waiting.clear()
 
     def unsettled(self, *, after: int, until: int | None = None) -> Iterator[Fresh]:
         """Fresh entries that are held and lie in `landing` alone, oldest first, after < seq <= until."""

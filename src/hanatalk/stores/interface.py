@@ -158,15 +158,14 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """What one step of a sweep removed: entries, rows of channels, remembered entry_ids of channels that go on."""
+    """What one step of a sweep removed."""
 
     entries: int
     channels: int
-    ids: int = 0
 
     def __bool__(self) -> bool:
         """True while the sweep is to go on."""
-        return bool(self.entries or self.channels or self.ids)
+        return bool(self.entries or self.channels)
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):

@@ -114,7 +114,7 @@ class MemoryStore:
         if channel is None:
             channel = _Channel(append.incarnation)
         answer = channel.answers.get(append.entry_id)
-        if answer is not None:
+        if answer is not None and answer[1] + self._retention.answer_days > day:
             return Stored(answer[0].seq, answer[0].turn, True)
         if append.turn is not None and append.turn != channel.turn:
             return Refusal("stale-turn", channel.turn)
@@ -251,7 +251,7 @@ class MemoryStore:
         return channel.control_hashes[index - 1]
 
     def expire(self, *, day: int) -> Expired:
-        gone_entries = gone_channels = gone_ids = 0
+        gone_entries = gone_channels = 0
         for channel_id, channel in list(self._channels.items()):
             for seq, entry in list(channel.entries.items()):
                 due = entry.due(self._retention)
@@ -264,11 +264,10 @@ class MemoryStore:
             for entry_id, (_, answer_day) in list(channel.answers.items()):
                 if answer_day + self._retention.answer_days <= day:
                     del channel.answers[entry_id]
-                    gone_ids += 1
             if not channel.entries and channel.last_day + self._retention.control_days <= day:
                 del self._channels[channel_id]
                 gone_channels += 1
-        return Expired(gone_entries, gone_channels, gone_ids)
+        return Expired(gone_entries, gone_channels)
 
     def tend(self) -> bool:
         return False

@@ -12,9 +12,9 @@ from hanatalk.cipherfile import EncryptedConnection
 from hanatalk.stores.channels import Channels
 from hanatalk.stores.held import Channel, Fresh
 
-COPIED_AT_ONCE = 256
+COPIED_AT_ONCE = 512
 REMOVED_AT_ONCE = 1_024
-MOST_IN_A_ROUND = 16_384
+ENOUGH_FOR_A_ROUND = 16_384
 
 T = TypeVar("T")
 
@@ -22,10 +22,11 @@ T = TypeVar("T")
 class Settling:
     """One round at a time. RAM is changed with the rows; whoever rolls back calls `restart`."""
 
-    def __init__(self, connection: EncryptedConnection, channels: Channels) -> None:
+    def __init__(self, connection: EncryptedConnection, channels: Channels, *, answer_days: int) -> None:
         self._connection = connection
         self._channels = channels
-        self._mark = 0  # rows before it were there when the last round began
+        self._answer_days = answer_days
+        self._mark = 0  # batches before it were there when the last round began
         self.restart()
 
     def restart(self) -> None:
@@ -33,25 +34,26 @@ class Settling:
         self._to_copy: list[Fresh] = []  # last one first
         self._to_remove: list[Fresh] = []  # last one first
         self._readers: list[Channel] = []
-        self._acks_before = 0
+        self._before = 0  # the batches that the round settles end before this one; 0 for none
 
     @property
     def running(self) -> bool:
-        return bool(self._to_remove or self._readers or self._acks_before)
+        return bool(self._before)
 
     def include_all(self) -> None:
         """The next round takes everything that is there now."""
-        self._mark, _ = self._channels.bounds()
+        self._mark = self._channels.batch
 
     def begin(self) -> bool:
         """Begin a round unless one is going on. False if there is nothing to do."""
         if not self.running:
-            rows = self._channels.landing_before(self._mark, most=MOST_IN_A_ROUND)
-            self._to_remove = rows[::-1]
-            self._to_copy = sorted(rows, key=attrgetter("key"), reverse=True)
-            self._readers = self._channels.acked()
-            self._mark, acks = self._channels.bounds()
-            self._acks_before = acks if self._channels.has_acks else 0
+            rows, before = self._channels.landed_before(self._mark, least=ENOUGH_FOR_A_ROUND)
+            self._mark = self._channels.batch
+            if self._channels.has_batches_before(before):
+                self._before = before
+                self._to_remove = rows[::-1]
+                self._to_copy = sorted(rows, key=attrgetter("key"), reverse=True)
+                self._readers = self._channels.all_acked()
         return self.running
 
     def step(self) -> bool:
@@ -63,30 +65,43 @@ class Settling:
                 self._write_readers(channel)
         elif self._to_remove:
             self._lift(_last(self._to_remove, REMOVED_AT_ONCE))
-        if not (self._to_copy or self._readers or self._to_remove) and self._acks_before:
-            self._connection.execute("DELETE FROM landing_ack WHERE n < ?", (self._acks_before,))
-            self._channels.acks_settled(self._acks_before)
-            self._acks_before = 0
+        if not (self._to_copy or self._readers or self._to_remove) and self._before:
+            self._connection.execute("DELETE FROM batch WHERE n < ?", (self._before,))
+            self._channels.batches_settled(self._before)
+            self._before = 0
         return self.running
 
     def _copy(self, rows: list[Fresh]) -> None:
         many = self._connection.executemany
         held = [fresh for fresh in rows if fresh.alive and not fresh.copied]
         many(
-            "INSERT INTO entry SELECT channel << 32 | seq, class, day, turn, 0, burn_after, erase_hash, body"
-            " FROM landing WHERE n = ?",
-            [(fresh.n,) for fresh in held],
-        )
-        many(
-            "INSERT OR IGNORE INTO answer SELECT channel, entry_id, seq, turn, day FROM landing WHERE n = ?",
-            [(fresh.n,) for fresh in rows],
+            "INSERT INTO entry SELECT ?, ?, ?, ?, 0, ?, ?, body FROM landing WHERE n = ?",
+            [
+                (
+                    fresh.key,
+                    int(fresh.entry_class),
+                    fresh.day,
+                    fresh.turn,
+                    fresh.burn_after,
+                    fresh.erase_hash,
+                    fresh.n,
+                )
+                for fresh in held
+            ],
         )
         for fresh in held:
             fresh.copied = True
+            fresh.channel.waiting.pop(fresh.seq, None)
             fresh.channel.settle(fresh.size, burns=fresh.burn_after is not None)
-        for fresh in rows:
-            fresh.channel.has_answers = True
-        self._channels.save({fresh.channel: None for fresh in rows})
+        channels = {fresh.channel: fresh.day for fresh in rows}
+        for channel, day in channels.items():
+            self._channels.clean_ids(channel, day=day, answer_days=self._answer_days)
+            channel.has_answers = True
+        many(
+            "INSERT OR REPLACE INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)",
+            [(fresh.channel.number, fresh.entry_id, fresh.seq, fresh.turn, fresh.day) for fresh in rows],
+        )
+        self._channels.save(channels)
 
     def _write_readers(self, channel: Channel) -> None:
         self._channels.readers_settled(channel)
@@ -98,7 +113,8 @@ class Settling:
             channel.readers_stored = bool(channel.readers)
 
     def _lift(self, rows: list[Fresh]) -> None:
-        self._connection.executemany("DELETE FROM landing WHERE n = ?", [(fresh.n,) for fresh in rows])
+        copied = [(fresh.n,) for fresh in rows if fresh.copied and fresh.alive]
+        self._connection.executemany("DELETE FROM landing WHERE n = ?", copied)
         for fresh in rows:
             self._channels.lift(fresh)
 

@@ -5,6 +5,7 @@ of arrival. `tend` settles them into tables ordered by random channel numbers, o
 before that. Control and invite entries, which are few and stay long, are settled at once.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 
 from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherfile
 from hanatalk.errors import StorageError
-from hanatalk.ids import ChannelId
+from hanatalk.ids import ChannelId, EntryId
 from hanatalk.stores import rules
-from hanatalk.stores.channels import Channels
+from hanatalk.stores.channels import AckRow, Channels, LandedRow, read_landing
 from hanatalk.stores.checkpoints import CLOSE_ENOUGH, Checkpointer
 from hanatalk.stores.held import SEQ_BITS, Channel, Fresh
 from hanatalk.stores.interface import (
@@ -75,16 +77,19 @@ class SqliteStore:
                 self._connection.set_wal_hook(self._on_logged)
                 self._channels = Channels(self._connection)
                 self._checkpointer = Checkpointer(lambda: _connect(path, key))
-                self._settling = Settling(self._connection, self._channels)
+                self._settling = Settling(self._connection, self._channels, answer_days=self._retention.answer_days)
                 self._sweep = Sweep(self._connection, self._retention)
             self._stale = True
             self._swept = False
             self._closed = False
             # What one batch wants written, gathered so that each table is written once.
-            self._landed: list[tuple[object, ...]] = []
-            self._blanked: list[tuple[int]] = []
-            self._acked: list[tuple[object, ...]] = []
+            self._bodies: list[tuple[int, bytes]] = []
+            self._burned: list[tuple[int]] = []
+            self._landed: list[LandedRow] = []
+            self._acks: list[AckRow] = []
             self._dirty: dict[Channel, None] = {}
+            # Settled answers to entry_ids of the batch: seq, turn and day, by channel's number and entry_id.
+            self._answers: dict[tuple[int, EntryId], list[int]] = {}
             self._ready()
             self.settle()
         except BaseException:
@@ -95,6 +100,7 @@ class SqliteStore:
 
     def apply(self, operations: Sequence[Operation], *, day: int) -> list[Result]:
         with self._writing():
+            self._look_up_answers(operations)
             results = [self._apply_one(operation, day) for operation in operations]
             self._flush()
         self._channels.evict()
@@ -127,9 +133,7 @@ class SqliteStore:
         if self._closed:
             raise StorageError("storage.closed")
         if self._stale:
-            for gathered in (self._landed, self._blanked, self._acked):
-                gathered.clear()
-            self._dirty.clear()
+            self._forget_gathered()
             self._settling.restart()
             with mapped_errors():
                 self._channels.reload()
@@ -146,71 +150,80 @@ class SqliteStore:
             case Erase():
                 return self._erase(operation, day)
 
+    def _look_up_answers(self, operations: Sequence[Operation]) -> None:
+        """Which of the entry_ids have settled answers: all in one call, an append by itself has no query."""
+        find, wanted = self._channels.find, []
+        for operation in operations:
+            if type(operation) is Append:
+                channel = find(operation.channel_id)
+                if channel is not None and channel.has_answers:
+                    wanted.append((channel.number, operation.entry_id))
+        self._answers.clear()
+        if wanted:
+            rows = self._connection.executemany(
+                "SELECT channel, entry_id, seq, turn, day FROM answer WHERE channel = ? AND entry_id = ?", wanted
+            )
+            for number, entry_id, *answer in rows:
+                self._answers[number, entry_id] = answer
+
     def _append(self, append: Append, day: int) -> Stored | Refusal:
-        channel = self._channels.find(append.channel_id)
-        if channel is not None:
-            answer = self._first_answer(channel, append)
-            if answer is not None:
-                return answer
-        turn = 0 if channel is None else channel.turn
-        if append.turn is not None and append.turn != turn:
-            return Refusal("stale-turn", turn)
-        code = rules.over_quota(
-            self._quota,
-            append,
-            channel=(0, 0) if channel is None else (channel.entries, channel.bytes),
-            total=(self._channels.entries, self._channels.bytes),
-        )
-        if code is not None:
-            return Refusal(code)
+        channels = self._channels
+        channel = channels.find(append.channel_id)
         if channel is None:
-            channel = self._channels.create(append.channel_id, append.incarnation)
+            code = self._refusal(append, turn=0, entries=0, size=0)
+            if code is not None:
+                return code
+            channel = channels.create(append.channel_id, append.incarnation)
+        else:
+            remembered = day - self._retention.answer_days
+            fresh = channel.fresh_ids.get(append.entry_id)
+            if fresh is not None and fresh.day > remembered:
+                return Stored(fresh.seq, fresh.turn, True)
+            if self._answers:
+                answer = self._answers.get((channel.number, append.entry_id))
+                if answer is not None and answer[2] > remembered:
+                    return Stored(answer[0], answer[1], True)
+            code = self._refusal(append, turn=channel.turn, entries=channel.entries, size=channel.bytes)
+            if code is not None:
+                return code
         if append.entry_class in rules.BURNS:
             self._land(channel, append, day)
         else:
             self._settle_at_once(channel, append, day)
         return Stored(channel.head, channel.turn)
 
-    def _first_answer(self, channel: Channel, append: Append) -> Stored | None:
-        fresh = channel.fresh_ids.get(append.entry_id)
-        if fresh is not None:
-            return Stored(fresh.seq, fresh.turn, True)
-        if channel.has_answers:
-            found = self._connection.one(
-                "SELECT seq, turn FROM answer WHERE channel = ? AND entry_id = ?", (channel.number, append.entry_id)
-            )
-            if found is not None:
-                return Stored(found[0], found[1], True)
-        return None
+    def _refusal(self, append: Append, *, turn: int, entries: int, size: int) -> Refusal | None:
+        if append.turn is not None and append.turn != turn:
+            return Refusal("stale-turn", turn)
+        code = rules.over_quota(
+            self._quota,
+            append,
+            channel=(entries, size),
+            total=(self._channels.entries, self._channels.bytes),
+        )
+        return Refusal(code) if code is not None else None
 
     def _land(self, channel: Channel, append: Append, day: int) -> None:
-        fresh = Fresh(
-            n=self._channels.next_landing(),
-            channel=channel,
-            seq=channel.head + 1,
-            turn=channel.turn,
-            entry_class=append.entry_class,
-            day=day,
-            size=len(append.entry),
-            burn_after=rules.burn_after(append),
-            erase_hash=rules.erasable_by(append),
-            entry_id=append.entry_id,
-        )
-        self._channels.land(fresh)
-        self._landed.append(
-            (
-                fresh.n,
-                channel.number,
-                fresh.seq,
-                int(fresh.entry_class),
+        n, seq, body = self._channels.next_landing(), channel.head + 1, append.entry
+        size, turn, entry_class, entry_id = len(body), channel.turn, append.entry_class, append.entry_id
+        burn_after, erase_hash = append.burn_after, append.erase_hash
+        self._channels.land(
+            Fresh(
+                n,
+                self._channels.batch,
+                channel,
+                seq,
+                turn,
+                entry_class,
                 day,
-                fresh.turn,
-                fresh.burn_after,
-                fresh.erase_hash,
-                fresh.entry_id,
-                append.entry,
+                size,
+                burn_after,
+                erase_hash,
+                entry_id,
             )
         )
+        self._bodies.append((n, body))
+        self._landed.append((n, channel.number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size))
 
     def _settle_at_once(self, channel: Channel, append: Append, day: int) -> None:
         execute = self._connection.execute
@@ -240,9 +253,11 @@ class SqliteStore:
         else:
             execute("INSERT INTO invite (n) VALUES (?)", (key,))
         execute(
-            "INSERT INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)",
             (channel.number, append.entry_id, channel.head, channel.turn, day),
         )
+        self._channels.clean_ids(channel, day=day, answer_days=self._retention.answer_days)
+        self._answers[channel.number, append.entry_id] = [channel.head, channel.turn, day]
         channel.has_answers = True
         self._channels.count(channel, len(append.entry), burns=False)
         channel.settle(len(append.entry), burns=False)
@@ -256,7 +271,7 @@ class SqliteStore:
         seq = min(acknowledge.seq, channel.head)
         if seq <= before:
             return Acknowledged()
-        waiting = list(self._waiting(channel, after=before, until=seq))
+        waiting = self._waiting(channel, after=before, until=seq)
         if not waiting:
             return Acknowledged()
         if acknowledge.reader not in channel.readers and len(channel.readers) >= self._quota.channel_readers:
@@ -269,28 +284,26 @@ class SqliteStore:
                 self._remove(channel, waiting_seq, size, burns=True, day=day)
                 burned += 1
         if channel.burning:
-            self._acked.append(
-                (
-                    self._channels.next_ack(channel),
-                    channel.number,
-                    acknowledge.reader,
-                    channel.readers[acknowledge.reader],
-                )
-            )
+            self._channels.acked(channel)
+            self._acks.append((channel.number, acknowledge.reader, seq))
         return Acknowledged(burned)
 
-    def _waiting(self, channel: Channel, *, after: int, until: int) -> Iterator[tuple[int, int, int]]:
+    def _waiting(self, channel: Channel, *, after: int, until: int) -> list[tuple[int, int, int]]:
         """Seq, burn_after and size of the entries that wait for readers, after < seq <= until."""
+        found: list[tuple[int, int, int]] = []
         if channel.settled_burning:
+            first = channel.first_key
             rows = self._connection.all(
                 "SELECT n, burn_after, length(body) FROM entry WHERE n > ? AND n <= ? AND burn_after IS NOT NULL",
-                (channel.first_key | after, channel.first_key | until),
+                (first | after, first | until),
             )
-            for n, burn_after, size in rows:
-                yield n - channel.first_key, burn_after, size
-        for fresh in channel.unsettled(after=after, until=until):
-            if fresh.burn_after is not None:
-                yield fresh.seq, fresh.burn_after, fresh.size
+            found.extend((n - first, burn_after, size) for n, burn_after, size in rows)
+        for seq, fresh in channel.waiting.items():
+            if seq > until:
+                break
+            if seq > after and fresh.burn_after is not None:
+                found.append((seq, fresh.burn_after, fresh.size))
+        return found
 
     def _take(self, take: Take, day: int) -> Taken:
         channel = self._channels.find(take.channel_id)
@@ -343,7 +356,8 @@ class SqliteStore:
         fresh = channel.fresh.get(seq)
         if fresh is not None:
             fresh.alive = False
-            self._blanked.append((fresh.n,))
+            channel.waiting.pop(seq, None)
+            self._burned.append((fresh.n,))
         if fresh is None or fresh.copied:
             key = channel.first_key | seq
             self._connection.execute("DELETE FROM entry WHERE n = ?", (key,))
@@ -360,17 +374,23 @@ class SqliteStore:
 
     def _flush(self) -> None:
         many = self._connection.executemany
-        if self._landed:
-            many("INSERT INTO landing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._landed)
-        if self._blanked:
-            many("UPDATE landing SET body = NULL WHERE n = ?", self._blanked)
-        if self._acked:
-            many("INSERT INTO landing_ack VALUES (?, ?, ?, ?)", self._acked)
+        if self._bodies:
+            many("INSERT INTO landing (n, body) VALUES (?, ?)", self._bodies)
+        if self._burned:
+            many("DELETE FROM landing WHERE n = ?", self._burned)
+        if self._landed or self._acks:
+            news = msgspec.msgpack.encode((self._landed, self._acks))
+            self._connection.execute("INSERT INTO batch (n, news) VALUES (?, ?)", (self._channels.batch, news))
+            self._channels.batch_written()
         if self._dirty:
             self._channels.save(self._dirty)
+        self._forget_gathered()
+
+    def _forget_gathered(self) -> None:
+        self._bodies.clear()
+        self._burned.clear()
         self._landed.clear()
-        self._blanked.clear()
-        self._acked.clear()
+        self._acks.clear()
         self._dirty.clear()
 
     # --- reading ---
@@ -493,7 +513,7 @@ class SqliteStore:
     def settle(self) -> None:
         """Settle everything that has landed. :raises StorageError: the disk"""
         self._ready()
-        while self._channels.landed or self._channels.has_acks:
+        while self._settling.running or self._channels.has_batches_before(self._channels.batch):
             self._settling.include_all()
             self._settle_step()
 
@@ -577,14 +597,16 @@ def _migrate(connection: EncryptedConnection) -> None:
 
 def read_holdings(connection: EncryptedConnection) -> list[Holding]:
     """`Store.holdings` from the rows alone; works in a process that only reads."""
-    rows = connection.execute(
-        "SELECT channel_id, class, day, size, count(*) FROM ("
-        " SELECT n >> 32 AS number, class, day, length(body) AS size FROM entry UNION ALL"
-        " SELECT channel, class, day, length(body) FROM landing WHERE body IS NOT NULL"
-        "  AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.n = landing.channel << 32 | landing.seq)"
-        ") JOIN channel USING (number) GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
-    )
+    counts: Counter[tuple[bytes, int, int, int]] = Counter()
+    for channel_id, entry_class, day, size, count in connection.all(
+        "SELECT channel_id, class, day, length(body), count(*) FROM entry JOIN channel ON number = entry.n >> 32"
+        " GROUP BY 1, 2, 3, 4"
+    ):
+        counts[channel_id, entry_class, day, size] = count
+    for row in read_landing(connection):
+        (channel_id,) = connection.only("SELECT channel_id FROM channel WHERE number = ?", (row[1],))
+        counts[channel_id, row[3], row[4], row[9]] += 1
     return [
         Holding(channel_id=ChannelId(channel_id), entry_class=EntryClass(entry_class), day=day, size=size, count=count)
-        for channel_id, entry_class, day, size, count in rows
+        for (channel_id, entry_class, day, size), count in sorted(counts.items())
     ]

@@ -8,7 +8,6 @@ from hanatalk.stores.interface import Expired, Retention
 from hanatalk.wire.classes import EntryClass
 
 ENTRIES_AT_ONCE = 500
-IDS_AT_ONCE = 2_000
 CHANNELS_AT_ONCE = 200
 
 
@@ -27,14 +26,11 @@ class Sweep:
         self._empty_on = -1  # the last day on which no channel was due after a whole look
 
     def step(self, day: int, *, remove: Remove, forget: Callable[[int], bool]) -> Expired:
-        """Inside the caller's transaction. Entries first, then entry_ids, then the rows of channels."""
+        """Inside the caller's transaction. Entries first, then the rows of channels, their entry_ids with them."""
         entries = self._entries(day, remove)
         if entries:
             self._empty_on = -1
             return Expired(entries, 0)
-        ids = self._ids(day)
-        if ids:
-            return Expired(0, 0, ids)
         return Expired(0, self._channels(day, forget))
 
     def _entries(self, day: int, remove: Remove) -> int:
@@ -56,14 +52,6 @@ class Sweep:
         for n, size, taken_day in rows:
             remove(n, EntryClass.INVITE, size, burns=False, due=taken_day + retention.taken_days)
         return removed + len(rows)
-
-    def _ids(self, day: int) -> int:
-        rows = self._connection.all(
-            "SELECT channel, entry_id FROM answer WHERE day <= ? LIMIT ?",
-            (day - self._retention.answer_days, IDS_AT_ONCE),
-        )
-        self._connection.executemany("DELETE FROM answer WHERE channel = ? AND entry_id = ?", rows)
-        return len(rows)
 
     def _channels(self, day: int, forget: Callable[[int], bool]) -> int:
         """The one look at a whole table; it is small, and looked at once a day if nothing is due."""

@@ -2,8 +2,8 @@
 --
 -- There is no exact time, no address, no user agent and no account. `day` is a whole UTC day since 1970-01-01.
 --
--- Two kinds of tables. `landing` and `landing_ack` take what has just arrived, in the order of arrival: that is what makes
--- a commit cheap. Within seconds (`SqliteStore.tend`) their rows are settled into the other tables, whose keys begin with a
+-- Two kinds of tables. `landing` and `batch` take what has just arrived, in the order of arrival: that is what makes a
+-- commit cheap. Within seconds (`SqliteStore.tend`) their rows are settled into the other tables, whose keys begin with a
 -- random number of the channel, so that no order across channels is kept. Most messages are burned before that.
 
 -- A channel. Its row outlives its last entry by the control retention.
@@ -11,7 +11,7 @@ CREATE TABLE channel (
     number       INTEGER PRIMARY KEY, -- random, 31 bits: says nothing about when the channel was made
     channel_id   BLOB NOT NULL UNIQUE,-- 32 bytes
     incarnation  BLOB NOT NULL,       -- 16 bytes, random
-    head         INTEGER NOT NULL,    -- last seq given out; rows in `landing` may be newer
+    head         INTEGER NOT NULL,    -- last seq given out; rows of `batch` may be newer
     turn         INTEGER NOT NULL,    -- commits so far
     refused_takes INTEGER NOT NULL,
     last_day     INTEGER NOT NULL,    -- last day on which it held an entry
@@ -44,7 +44,6 @@ CREATE TABLE answer (
     day      INTEGER NOT NULL,
     PRIMARY KEY (channel, entry_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX answer_day ON answer (day);
 
 -- The running hash after each control entry. The newest expired one stays, as what the later ones build on.
 CREATE TABLE control (
@@ -68,24 +67,15 @@ CREATE TABLE reader (
     PRIMARY KEY (channel, reader)
 ) STRICT, WITHOUT ROWID;
 
--- Entries of class message and attachment that have just arrived.
+-- Bodies of messages and attachments that have just arrived. Burned or erased, a row goes.
 CREATE TABLE landing (
-    n          INTEGER PRIMARY KEY,   -- order of arrival
-    channel    INTEGER NOT NULL,      -- its number
-    seq        INTEGER NOT NULL,
-    class      INTEGER NOT NULL,
-    day        INTEGER NOT NULL,
-    turn       INTEGER NOT NULL,
-    burn_after INTEGER,
-    erase_hash BLOB,
-    entry_id   BLOB NOT NULL,
-    body       BLOB                   -- NULL: burned or erased, only its answer is still to be settled
+    n    INTEGER PRIMARY KEY,         -- order of arrival
+    body BLOB NOT NULL
 ) STRICT;
 
--- Acknowledgements that have just arrived.
-CREATE TABLE landing_ack (
-    n       INTEGER PRIMARY KEY,      -- order of arrival
-    channel INTEGER NOT NULL,         -- its number
-    reader  BLOB NOT NULL,
-    seq     INTEGER NOT NULL
+-- What else is to be known of them until they are settled, whether their bodies are still there or not.
+CREATE TABLE batch (
+    n    INTEGER PRIMARY KEY,         -- order of the commits
+    news BLOB NOT NULL                -- MessagePack: [[n of `landing`, channel's number, seq, class, day, turn,
+                                      -- burn_after, erase_hash, entry_id, size] …], [[channel's number, reader, seq] …]
 ) STRICT;
