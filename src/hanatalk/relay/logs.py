@@ -9,7 +9,7 @@ import structlog
 
 # What a line may hold. Numbers and short codes only: no address, port, token, id, path, URL or exception text.
 FIELDS = frozenset({"event", "level", "store", "code", "error", "entries", "channels", "connections", "operations"})
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_CODE = re.compile(r"(?=.{1,40}$)[A-Za-z]+([._-][A-Za-z]+)*")  # words without digits: no id or address is one
 
 
 class RelayLog(Protocol):
