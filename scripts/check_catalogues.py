@@ -25,7 +25,7 @@ SOURCE = ROOT / "src" / "hanatalk"
 LANGUAGES = ("ko", "en")
 KEY = re.compile(r"[a-z]+(-[a-z]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)+")
 BARE_PARTICLE = re.compile(r"\}[’”']?(이|가|은|는|을|를|와|과|로|으로|이에요|예요)(?=[\s.,?!]|$)")
-NOT_KEYS = re.compile(r".*\.(py|sqlite|sqlite3|db|sock|lock|json|sql|toml|key|pem|po|mo|txt|localhost|invalid)$")
+NOT_KEYS = re.compile(r".*\.(py|sqlite|sqlite3|db|log|sock|lock|json|sql|toml|key|pem|po|mo|txt|localhost|invalid)$")
 
 
 @dataclass
