@@ -139,7 +139,7 @@ class Listening:
 class RelayProcess:
     """`hana relay serve` on a data folder; after a kill, `start` brings it back on the same port."""
 
-    def __init__(self, data: Path, store: str = "memory") -> None:
+    def __init__(self, data: Path, store: str = "sqlite") -> None:
         self.data = data
         self.store = store
         self.log = data.with_suffix(".log")
