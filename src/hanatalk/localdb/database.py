@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-
 from hanatalk.errors import StorageError
 from hanatalk.localdb.cipher import mapped_errors, open_database
 from hanatalk.localdb.rows import Row
