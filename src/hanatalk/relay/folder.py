@@ -35,11 +35,6 @@ class DataFolder:
         """Seed of the relay's identity, apart from the store."""
         return self.path / "signing.key"
 
-    @property
-    def store(self) -> Path:
-        """The store's database."""
-        return self.path / "store.db"
-
     def free_bytes(self) -> int:
         """What the disk has left for us."""
         disk = os.statvfs(self.path)

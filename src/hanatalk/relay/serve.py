@@ -27,8 +27,7 @@ from hanatalk.relay.logs import RelayLog, relay_log, silent
 from hanatalk.relay.opened import Peer
 from hanatalk.relay.options import RelayOptions
 from hanatalk.relay.signing import ephemeral_key, key_in
-from hanatalk.stores.interface import Store
-from hanatalk.stores.memory import MemoryStore
+from hanatalk.stores.opening import open_store
 from hanatalk.wire.frames import MESSAGE_SIZE
 from hanatalk.wire.refusals import RefusalCode
 
@@ -62,7 +61,13 @@ async def serve(options: RelayOptions, on_listening: Callable[[str], None]) -> N
     folder = DataFolder(options.data) if options.data is not None else None
     try:
         key = key_in(folder.signing_key) if folder is not None else ephemeral_key()
-        store = open_store(options, folder)
+        store = open_store(
+            options.store,
+            data=options.data,
+            key_source=options.key,
+            retention=options.retention,
+            quota=options.quota,
+        )
         try:
             terms = Terms(
                 limits=options.limits,
@@ -78,19 +83,6 @@ async def serve(options: RelayOptions, on_listening: Callable[[str], None]) -> N
     finally:
         if folder is not None:
             folder.close()
-
-
-def open_store(options: RelayOptions, folder: DataFolder | None) -> Store:
-    """The store that the options name.
-
-    :raises UsageError: ``relay.data-needed``
-    :raises StorageError: it cannot be opened
-    """
-    if options.store == "memory":
-        return MemoryStore(retention=options.retention, quota=options.quota)
-    if folder is None:
-        raise UsageError("relay.data-needed")
-    raise NotImplementedError
 
 
 def _check_host(host: str) -> None:
