@@ -135,6 +135,22 @@ class Control(Row, frozen=True):
     is_commit: int
     control_hash: bytes
     entry: bytes
+    merged: int = 0
+
+
+class Restoring(Row, frozen=True):
+    table: ClassVar = "restoring"
+    channel: ChannelId
+    position: int
+    is_commit: int
+    entry: bytes
+
+
+class Kept(Row, frozen=True):
+    table: ClassVar = "kept"
+    channel: ChannelId
+    owner: bytes
+    frame: bytes
 
 
 class Message(Row, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, content, keys, policy, sealing
+from hanatalk.client.engine import accounts, content, keys, policy, recovery, sealing
 from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
 from hanatalk.client.engine.sending import era_channel, frame_for
 from hanatalk.errors import ContentError, HanaError, VerificationError
@@ -63,6 +63,7 @@ def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
         or channel.channel not in link.caught_up
         or core.db.value("SELECT 1 FROM intent WHERE conversation = ? AND digest IS NOT NULL", row.conversation)
         or core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation)
+        or recovery.under_way(core, channel.channel)
     ):
         return
     shown = link.signed.get(channel.channel)
@@ -129,7 +130,7 @@ def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, s
     if new_era:
         core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.UPDATE)
     core.db.execute("UPDATE conversation SET updated_at = ? WHERE conversation = ?", now, row.conversation)
-    _merged(core, row, group, committer=row.own_leaf, secret=secret, channel=channel, now=now)
+    _merged(core, row, group, committer=row.own_leaf, secret=secret, channel=channel, seq=seq, now=now)
 
 
 def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedCommit, seq: int, now: int) -> None:
@@ -163,7 +164,7 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
         core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.NEW_ERA)
     secret = group.staged_export(keys.ERA_LABEL, b"", 32) if context.new_era else None
     core.db.mls_write(row.conversation, group.staged_merge())
-    _merged(core, row, group, committer=staged.sender, secret=secret, channel=channel, now=now)
+    _merged(core, row, group, committer=staged.sender, secret=secret, channel=channel, seq=seq, now=now)
 
 
 def skipped(core: Core, row: Conversation, seq: int, error: HanaError, now: int) -> None:
@@ -228,10 +229,12 @@ def _merged(
     committer: int,
     secret: bytes | None,
     channel: Channel,
+    seq: int,
     now: int,
 ) -> None:
     """The group is in its next epoch: roster, policy and, with a new era, the channel follow."""
     conversation = row.conversation
+    core.db.execute("UPDATE control SET merged = 1 WHERE channel = ? AND seq = ?", channel.channel, seq)
     agreed = policy.parse(group.extensions())
     core.db.execute(
         "UPDATE conversation SET epoch = ?, policy = ? WHERE conversation = ?",
@@ -308,7 +311,8 @@ def start_era(
 
 def record_control(core: Core, channel: Channel, seq: int, commit: bool, entry: bytes, control_hash: bytes) -> None:
     """Keep a control entry and the running hash up to it."""
-    core.db.put(Control(channel.channel, seq, int(commit), control_hash, entry))
+    again = recovery.seen(core, channel.channel, entry)
+    core.db.put(Control(channel.channel, seq, int(commit), control_hash, entry, int(again)))
 
 
 def pending_frame(core: Core, conversation: ConversationId) -> Outgoing | None:

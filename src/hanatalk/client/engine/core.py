@@ -56,6 +56,7 @@ class Link:
         self.signed: dict[ChannelId, Signed] = {}
         self.asked_receipt: set[ChannelId] = set()
         self.taking: set[ChannelId] = set()
+        self.restoring: dict[ChannelId, EntryId] = {}  # the one control entry on its way back to a relay that forgot
         self.rescan = True  # the channel table changed: look for channels to open
         self.retry_at = 0  # after a refusal by limits: nothing is appended before
 

@@ -8,7 +8,18 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, commits, content, gaps, invites, receipts, sealing, sending, views
+from hanatalk.client.engine import (
+    accounts,
+    commits,
+    content,
+    gaps,
+    invites,
+    receipts,
+    recovery,
+    sealing,
+    sending,
+    views,
+)
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import ConversationId, MessageId
@@ -126,6 +137,7 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
     except ContentError as error:
         _damaged(core, row, event, error, now)
         return
+    recovery.no_longer(core, row.conversation)  # a Welcome for this group was heard
     receipts.apply(core, row, members, sender, envelope.receipts)
     for line in envelope.receipts:
         if line.leaf == sender.leaf and not envelope.counter:

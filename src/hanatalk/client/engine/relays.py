@@ -1,7 +1,7 @@
 """Keeping the links to relays in step with the database: what to open, send, acknowledge, take; what came back."""
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits, gaps, invites, links, receiving, sending
+from hanatalk.client.engine import commits, gaps, invites, links, receiving, recovery, sending
 from hanatalk.client.engine.core import Core, Link, Signed
 from hanatalk.errors import HanaError
 from hanatalk.ids import ChannelId, ConversationId, EntryId
@@ -31,8 +31,12 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
         seq = receiving.entry(core, event, now)
         if seq is not None:
             link.acknowledge[event.channel_id] = seq
+        if event.entry_class is EntryClass.CONTROL:
+            recovery.answered(link, event.channel_id)
     elif isinstance(event, wire.EntryStored):
         link.in_flight.discard(event.entry_id)
+        if link.restoring.get(event.channel_id) == event.entry_id:
+            recovery.answered(link, event.channel_id)
         frame = core.db.first(Outgoing, "entry_id = ?", event.entry_id)
         if frame is not None and frame.stored_seq is None:
             sending.stored(core, frame, event.seq, now)
@@ -69,6 +73,8 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
         return
     if channel.purpose == Purpose.INVITE:
         invites.refused_takes(core, channel.channel, event.refused_takes, now)
+        if event.head == 0:
+            recovery.leave_again(core, channel.channel)
         return
     cursor = channel.cursor
     if cursor and (channel.incarnation != event.incarnation or event.head < cursor):
@@ -80,7 +86,7 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
 
 
 def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int) -> int:
-    """The relay forgot this channel or went back: say so, read it from its start, publish again what is not confirmed.
+    """The relay forgot this channel or went back: say so, read it from its start, bring back what it lost.
 
     Entries seen before are repetitions to MLS and to the dedupe, so nothing is shown twice.
     """
@@ -90,12 +96,11 @@ def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int
         bytes(32),
         channel.channel,
     )
-    core.db.execute("DELETE FROM control WHERE channel = ?", channel.channel)
-    core.db.execute(
-        "UPDATE outbox SET stored_seq = NULL, turn = ? WHERE channel = ? AND is_commit = 1", 0, channel.channel
-    )
     if channel.purpose == Purpose.ERA:
+        recovery.begin(core, channel)
+        core.db.execute("UPDATE outbox SET stored_seq = NULL WHERE channel = ? AND is_commit = 1", channel.channel)
         conversation = ConversationId(channel.owner)
+        recovery.leave_again(core, conversation)
         core.notice(events.Alarm(conversation=conversation.hex(), code="relay.forgot"), now, conversation)
         publish_unconfirmed(core, conversation, now)
     return 0
@@ -143,6 +148,10 @@ def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
             core.notice(events.Alarm(conversation=None, code=f"relay.{event.code}"), now)
         return
     link.in_flight.discard(event.entry_id)
+    if event.channel_id is not None and link.restoring.get(event.channel_id) == event.entry_id:
+        if event.code == RefusalCode.STALE_TURN:
+            return  # somebody was faster: wait for what it appended
+        recovery.answered(link, event.channel_id)
     if event.code == RefusalCode.STALE_TURN and event.turn is not None:
         core.db.execute(
             "UPDATE outbox SET refused_turn = ?, refusals = refusals + 1 WHERE entry_id = ?",
@@ -178,6 +187,9 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
                 link.connection.close(channel)
     link.acknowledge.clear()
     if now >= link.retry_at:
+        for (restoring,) in core.db.tuples("SELECT DISTINCT channel FROM restoring"):
+            if isinstance(restoring, bytes) and (row := core.channel(ChannelId(restoring))) and row.relay == url:
+                recovery.pump(core, link, row)
         _append(core, url, link)
     _take(core, url, link)
 
@@ -198,6 +210,8 @@ def _append(core: Core, url: str, link: Link) -> None:
             continue
         if frame.refused_turn is not None:
             waiting.add(frame.channel)  # what follows it in this channel keeps its place
+        if recovery.under_way(core, frame.channel):
+            waiting.add(frame.channel)
         if frame.channel in waiting or len(link.in_flight) >= PIPELINE:
             continue
         channel = core.channel(frame.channel)
@@ -301,6 +315,7 @@ def chores(core: Core, now: int) -> None:
             Purpose.INVITE,
             now - sending.GIVE_UP,
         )
+        core.db.execute("DELETE FROM kept WHERE owner IN (SELECT invite FROM invite WHERE expires_at < ?)", now)
         for (ref,) in core.db.tuples(
             "SELECT ref FROM key_package WHERE used = 0 AND expires_at < ?", now - sending.GIVE_UP
         ):
@@ -321,6 +336,7 @@ def pending(core: Core, now: int) -> int:
     soon = now + SOON
     return (
         core.db.number("SELECT count(*) FROM outbox")
+        + core.db.number("SELECT count(*) FROM restoring")
         + core.db.number("SELECT count(*) FROM conversation WHERE receipt_due IS NOT NULL AND receipt_due <= ?", soon)
         + core.db.number("SELECT count(*) FROM intent WHERE digest IS NULL AND not_before <= ?", soon)
         + core.db.number("SELECT count(*) FROM gap WHERE asked_at IS NULL")

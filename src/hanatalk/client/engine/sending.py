@@ -5,7 +5,7 @@ import secrets
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine import content, receipts, sealing
+from hanatalk.client.engine import content, receipts, recovery, sealing
 from hanatalk.client.engine.core import DAY, Core, new_entry_id
 from hanatalk.errors import LocalError
 from hanatalk.ids import ChannelId, ConversationId, MessageId
@@ -206,6 +206,8 @@ def stored(core: Core, frame: Outgoing, seq: int, now: int) -> None:
         core.db.execute("UPDATE outbox SET stored_seq = ? WHERE number = ?", seq, frame.number)
         return
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+    if frame.kind in (OutboxKind.WELCOME, OutboxKind.INVITE):
+        recovery.keep(core, frame)
     if frame.message is None:
         return
     first = core.db.value("SELECT stored_at FROM message WHERE message = ?", frame.message) is None

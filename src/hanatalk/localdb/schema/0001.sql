@@ -85,7 +85,25 @@ CREATE TABLE control (
     is_commit    INTEGER NOT NULL,
     control_hash BLOB NOT NULL,
     entry        BLOB NOT NULL,
+    merged       INTEGER NOT NULL DEFAULT 0,  -- it moved this group on by an epoch
     PRIMARY KEY (channel, seq)
+) WITHOUT ROWID;
+
+-- A relay forgot or went back: these control entries are to be there again, in order, before anything else is sent.
+CREATE TABLE restoring (
+    channel   BLOB NOT NULL,
+    position  INTEGER NOT NULL,
+    is_commit INTEGER NOT NULL,
+    entry     BLOB NOT NULL,
+    PRIMARY KEY (channel, position)
+) WITHOUT ROWID;
+
+-- Frames that a relay stored and that only this device could leave there again: offers of open invites, and Welcomes until the
+-- joiner is heard.
+CREATE TABLE kept (
+    channel BLOB PRIMARY KEY,
+    owner   BLOB NOT NULL,  -- invite or conversation
+    frame   BLOB NOT NULL   -- MessagePack of the outbox row
 ) WITHOUT ROWID;
 
 -- People's messages and the other numbered ones, own and others'.
