@@ -13,7 +13,7 @@
     └── RefusedError        the relay refused by a limit or a rule; `code` from the table in spec/01-relay.md
 
 `code` is the key of the sentence in the catalogues and the `error` field of `--json`; `exit_code` is the one of the
-command's contract (0 done, 1 error, 2 usage, 3 network, 4 identity changed or verification failed, 5 refused by limits).
+command's contract: 0 done, 1 error, 2 usage, 3 network, 4 identity changed or verification failed, 5 refused by limits.
 """
 
 from collections.abc import Mapping
