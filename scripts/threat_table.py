@@ -5,6 +5,7 @@ python scripts/threat_table.py --check   # exit code 1 if it is not current
 """
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,13 +128,19 @@ SECTIONS: dict[str, dict[int, str]] = {
 
 def named() -> dict[int, list[str]]:
     """Which files name which case, paths from the root."""
-    found: dict[int, set[str]] = {}
-    for pattern in SOURCES:
-        for path in ROOT.glob(pattern):
-            if "node_modules" not in path.parts:
-                for number in set(CASE.findall(path.read_text())):
-                    found.setdefault(int(number), set()).add(path.relative_to(ROOT).as_posix())
-    return {number: sorted(paths) for number, paths in found.items()}
+    found: dict[int, list[str]] = {}
+    for path in _tests():
+        for number in sorted(set(CASE.findall((ROOT / path).read_text()))):
+            found.setdefault(int(number), []).append(path)
+    return found
+
+
+def _tests() -> list[str]:
+    """Files under version control (`git add` a new test first); in a source archive, all."""
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
+    known = set(listed.stdout.split("\0")) if listed.returncode == 0 else None
+    found = {path.relative_to(ROOT).as_posix() for pattern in SOURCES for path in ROOT.glob(pattern)}
+    return sorted(path for path in found if (path in known if known is not None else "node_modules" not in path))
 
 
 def table() -> Iterator[str]:
