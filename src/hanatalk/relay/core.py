@@ -6,6 +6,7 @@ arguments: `now` in seconds of any monotonic clock, `day` in whole UTC days sinc
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,8 @@ from hanatalk.wire.states import State
 
 FEED_SIZE = 256 << 10  # bytes read from the store for one connection before the next one's turn (HT-R-055)
 FEED_ENTRIES = 512
+BATCH_OPERATIONS = 2_000
+BATCH_SIZE = 8 << 20  # bytes of entries
 PUSH_SIZE = 768 << 10  # bytes of entries in one ENTRIES frame; with one more entry still below HT-R-010
 PUSHED_OVERHEAD = 32  # an upper bound of one pushed entry's encoding beside its bytes
 
@@ -77,7 +80,8 @@ class RelayCore:
         self.peers: dict[Peer, None] = {}
         self.pending_size = 0  # bytes of entries waiting for `commit`
         self.disk_full = False  # set from outside: new appends are refused before they are acknowledged (HT-R-044)
-        self._answers: dict[type[frames.Frame], Callable[[Peer, frames.ClientFrame], None]] = {
+        # Each takes exactly the frame it stands beside.
+        self._answers: dict[type[frames.Frame], Callable[[Peer, Any], None]] = {
             frames.Append: self._append,
             frames.Ack: self._acknowledge,
             frames.Hello: self._hello,
@@ -200,8 +204,7 @@ class RelayCore:
         """What arrived is not even a message: text, or a fragment (HT-R-011)."""
         self.end(peer, code)
 
-    def _hello(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Hello)
+    def _hello(self, peer: Peer, request: frames.Hello) -> None:
         code = check_hello(request, self._terms.access_pass)
         if code is not None:
             self.end(peer, code)
@@ -227,8 +230,7 @@ class RelayCore:
             )
         )
 
-    def _open(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Open)
+    def _open(self, peer: Peer, request: frames.Open) -> None:
         capability = check_open(request)
         if isinstance(capability, RefusalCode):
             peer.connection.refuse(request.request, capability)
@@ -266,8 +268,7 @@ class RelayCore:
             self.end(peer, RefusalCode.UNKNOWN_HANDLE)
         return opened
 
-    def _append(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Append)
+    def _append(self, peer: Peer, request: frames.Append) -> None:
         opened = self._at(peer, request.handle)
         if opened is None:
             return
@@ -294,8 +295,7 @@ class RelayCore:
         self._origins.append((peer, request.request, channel))
         self.pending_size += len(request.entry)
 
-    def _acknowledge(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Ack)
+    def _acknowledge(self, peer: Peer, request: frames.Ack) -> None:
         opened = self._at(peer, request.handle)
         if opened is None or not opened.capability.read:
             return
@@ -316,8 +316,7 @@ class RelayCore:
         self._operations.append(acknowledge)
         self._origins.append((peer, 0, channel))
 
-    def _take(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Take)
+    def _take(self, peer: Peer, request: frames.Take) -> None:
         opened = self._at(peer, request.handle)
         if opened is None:
             return
@@ -328,8 +327,7 @@ class RelayCore:
         self._operations.append(take)
         self._origins.append((peer, request.request, opened.channel))
 
-    def _erase(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Erase)
+    def _erase(self, peer: Peer, request: frames.Erase) -> None:
         opened = self._at(peer, request.handle)
         if opened is None:
             return
@@ -341,8 +339,7 @@ class RelayCore:
         self._operations.append(erase)
         self._origins.append((peer, request.request, opened.channel))
 
-    def _receipt(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Receipt)
+    def _receipt(self, peer: Peer, request: frames.Receipt) -> None:
         opened = self._at(peer, request.handle)
         if opened is None:
             return
@@ -366,8 +363,7 @@ class RelayCore:
         signature = self._key.sign(statement)
         connection.answer(frames.ReceiptSigned(request.request, request.seq, control_hash, signature))
 
-    def _subscribe(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Subscribe)
+    def _subscribe(self, peer: Peer, request: frames.Subscribe) -> None:
         opened = self._at(peer, request.handle)
         if opened is None:
             return
@@ -380,13 +376,11 @@ class RelayCore:
         opened.channel.subscriptions[subscription] = None
         self._fall_behind(subscription)
 
-    def _close(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Close)
+    def _close(self, peer: Peer, request: frames.Close) -> None:
         if self._at(peer, request.handle) is not None:
             self._release(peer, request.handle)
 
-    def _ping(self, peer: Peer, request: frames.ClientFrame) -> None:
-        assert isinstance(request, frames.Ping)
+    def _ping(self, peer: Peer, request: frames.Ping) -> None:
         peer.connection.answer(frames.Pong(request.number))
 
     # --- the batch ---
@@ -395,6 +389,11 @@ class RelayCore:
     def pending(self) -> int:
         """Operations waiting for `commit`."""
         return len(self._operations)
+
+    @property
+    def crowded(self) -> bool:
+        """True if the batch is as large as one should be: `commit` now."""
+        return len(self._operations) >= BATCH_OPERATIONS or self.pending_size >= BATCH_SIZE
 
     def commit(self, *, day: int) -> Committed:
         """Make the batch durable in one transaction; only then queue its answers, and its entries to subscribers."""

@@ -113,6 +113,7 @@ class _Serving:
         self._listeners: dict[Peer, _Listener] = {}
         self._ticking = False
         self._tending = False
+        self._ended = False  # the store is about to close
         self._stopping = asyncio.Event()
         self._nobody = asyncio.Event()  # set while nobody is connected
         self._failure: BaseException | None = None
@@ -163,9 +164,10 @@ class _Serving:
         """Something arrived or drained: commit, feed and write at the end of this turn of the loop."""
         if not self._ticking:
             self._ticking = True
-            self.loop.call_soon(self._tick)
+            self.loop.call_soon(self.tick)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Commit, feed, write."""
         self._ticking = False
         try:
             if self.core.pending:
@@ -251,6 +253,8 @@ class _Serving:
 
     def _tend_step(self) -> None:
         more = False
+        if self._ended:
+            return
         try:
             more = self.core.tend()
         except StorageError as error:
@@ -274,6 +278,8 @@ class _Serving:
             self._expire_step(day)
 
     def _expire_step(self, day: int) -> None:
+        if self._ended:
+            return
         try:
             expired = self.core.expire(day=day)
         except StorageError as error:
@@ -289,7 +295,7 @@ class _Serving:
 
     async def _drain(self) -> None:
         if self.core.pending and self._failure is None:
-            self._tick()
+            self.tick()
         self.core.drain()
         self._write()
         if self._listeners:
@@ -297,6 +303,7 @@ class _Serving:
                 await asyncio.wait_for(self._nobody.wait(), self._options.drain)
         for listener in list(self._listeners.values()):
             listener.abort()
+        self._ended = True
 
 
 class _Listener(picows.WSListener):
@@ -331,6 +338,8 @@ class _Listener(picows.WSListener):
                 wait = 0.0
             if wait:
                 self._wait(wait)
+            if serving.core.crowded:
+                serving.tick()
         elif kind == picows.WSMsgType.PONG:
             peer.seen = serving.now()
         elif kind == picows.WSMsgType.CLOSE:
