@@ -23,35 +23,35 @@ def listen(settings: Settings) -> None:
     output = Output(settings)
 
     async def follow(profile: Profile) -> bool:
-        loop = asyncio.get_running_loop()
-        this = asyncio.current_task()
-        assert this is not None
-        stopped = asyncio.Event()
-
-        def stop() -> None:
-            stopped.set()
-            this.cancel()
-
-        # close the profile in order: the lock goes, the database is not left to recover
-        loop.add_signal_handler(signal.SIGTERM, stop)
-        try:
-            coming = profile.events()
-            account = await answered(profile, calls.Status(), calls.Account)
-            _show(
-                output,
-                account,
-                events.ConnectionChanged(relay=account.relay, connected=account.connected, queued=account.queued),
-            )
-            output.note("cli.listen.note")
-            async for event in coming:
-                _show(output, account, event)
-        except asyncio.CancelledError:
-            if not stopped.is_set():
-                raise
-        return stopped.is_set()
+        # told to end, close the profile in order: the lock goes, the database is not left to recover
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+        telling, ending = asyncio.create_task(_tell(output, profile)), asyncio.create_task(told.wait())
+        await asyncio.wait((telling, ending), return_when=asyncio.FIRST_COMPLETED)
+        if telling.done():
+            ending.cancel()
+            await telling
+        else:
+            telling.cancel()
+        return told.is_set()
 
     if with_profile(settings, follow):
         click.get_current_context().exit(TERMINATED)
+
+
+async def _tell(output: Output, profile: Profile) -> None:
+    """Until the owner of the profile ends."""
+    coming = aiter(profile.events())
+    first = asyncio.ensure_future(anext(coming, None))  # asking for the first event is what registers us
+    await asyncio.sleep(0)
+    account = await answered(profile, calls.Status(), calls.Account)
+    state = events.ConnectionChanged(relay=account.relay, connected=account.connected, queued=account.queued)
+    _show(output, account, state)
+    output.note("cli.listen.note")
+    event = await first
+    while event is not None:
+        _show(output, account, event)
+        event = await anext(coming, None)
 
 
 def _show(output: Output, account: calls.Account, event: events.Event) -> None:
