@@ -34,6 +34,7 @@ lint: setup rust-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy scripts/*.py
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_catalogues.py
 	$(BIN)/python scripts/threat_table.py --check

@@ -10,7 +10,7 @@ of the relay (`RefusalCode`, as ``relay.<name>``), and any string in `src` that 
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def read(language: str) -> tuple[list[Sentence], list[str]]:
         Sentence(
             key=message.id if isinstance(message.id, str) else message.id[0],
             is_hint=message.context == "hint",
-            forms=(message.string,) if isinstance(message.string, str) else tuple(message.string),
+            forms=(message.string,) if isinstance(message.string, str) else tuple(message.string or ("",)),
             fuzzy=message.fuzzy,
         )
         for message in catalogue
@@ -125,9 +125,9 @@ def problems() -> list[str]:
             language = LANGUAGES[entries_of_key.index(None)]
             found.append(f"{language}.po: no {'hint' if is_hint else 'sentence'} for {key}")
         else:
-            names = [_placeholders(entry) for entry in entries_of_key if entry is not None]
-            if names[0] != names[1]:
-                found.append(f"{key}: placeholders differ: ko {sorted(names[0])}, en {sorted(names[1])}")
+            ko, en = [_placeholders(entry) for entry in entries_of_key if entry is not None]
+            if ko != en:
+                found.append(f"{key}: placeholders differ: ko {sorted(ko)}, en {sorted(en)}")
     for key, places in sorted({**wanted.others, **wanted.errors}.items()):
         for is_hint in (False, True) if key in wanted.errors else (False,):
             if (key, is_hint) not in everything:
@@ -135,9 +135,9 @@ def problems() -> list[str]:
                 found.append(f"ko.po, en.po: no {what} for {key} ({', '.join(sorted(set(places))[:2])})")
     for key, names, place in wanted.supplied:
         for is_hint in (False, True):
-            entry = catalogues["en"].get((key, is_hint))
-            if entry is not None and not _placeholders(entry) <= names:
-                absent = ", ".join(sorted(_placeholders(entry) - names))
+            used = catalogues["en"].get((key, is_hint))
+            absent = ", ".join(sorted(_placeholders(used) - names)) if used is not None else ""
+            if absent:
                 found.append(f"{place}: {key}: the sentence needs {absent}, the error does not carry it")
     return found
 
@@ -165,10 +165,10 @@ def _title(entry: Sentence) -> str:
     return f"hint of {entry.key}" if entry.is_hint else entry.key
 
 
-def _error_classes(trees: "Iterator[ast.Module] | object") -> set[str]:
+def _error_classes(trees: Iterable[ast.Module]) -> set[str]:
     """HanaError and whatever derives from it, by name."""
     bases: dict[str, set[str]] = {}
-    for tree in trees:  # type: ignore[attr-defined]
+    for tree in trees:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 bases.setdefault(node.name, set()).update(filter(None, map(_name, node.bases)))
