@@ -1,6 +1,5 @@
 """The relay's log: one JSON object per line on stderr, allow-listed fields, nothing that names a person (HT-R-094)."""
 
-import logging
 import re
 from collections.abc import MutableMapping
 from typing import Any, Protocol, TextIO, cast
@@ -38,15 +37,3 @@ def relay_log(stream: TextIO) -> RelayLog:
         cache_logger_on_first_use=True,
     )
     return cast(RelayLog, logger)
-
-
-def silent() -> "logging.LoggerAdapter[logging.Logger]":
-    """For picows, which logs peer addresses at INFO and what a peer sent at ERROR.
-
-    An adapter, because picows makes one child per connection of a plain Logger. The logger hangs below no root: no
-    setting of the process can make it speak.
-    """
-    logger = logging.Logger("hanatalk.silent", level=logging.CRITICAL + 1)  # noqa: LOG001 (not the global one, on purpose)
-    logger.propagate = False
-    logger.addHandler(logging.NullHandler())
-    return logging.LoggerAdapter(logger)

@@ -1,4 +1,4 @@
-"""The relay as a process: sockets (picows on uvloop), the clock, signals and the sweep around `RelayCore`.
+"""The relay as a process: sockets (on uvloop), the clock, signals and the sweep around `RelayCore`.
 
 Everything runs on one thread. Messages that arrive in one turn of the event loop go into one batch: an idle relay
 commits at once, a busy one commits what came in while it was committing. Each connection gets at most one write per
@@ -17,22 +17,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import picows
 import uvloop
 
 from hanatalk.errors import StorageError, UsageError
 from hanatalk.relay.core import RelayCore, Terms
 from hanatalk.relay.folder import DataFolder
-from hanatalk.relay.logs import RelayLog, relay_log, silent
+from hanatalk.relay.logs import RelayLog, relay_log
 from hanatalk.relay.opened import Peer
 from hanatalk.relay.options import RelayOptions
 from hanatalk.relay.signing import ephemeral_key, key_in
 from hanatalk.stores.opening import open_store
-from hanatalk.wire.frames import MESSAGE_SIZE
+from hanatalk.transport.accepting import Accepted, listen
 from hanatalk.wire.refusals import RefusalCode
 
-WRITE_BUFFER = 256 << 10  # bytes in a socket's buffer from which on its connection is paused (HT-R-055)
-READ_BUFFER = 2 << 10  # bytes; picows doubles it for connections that send much
 SWEEP_SECONDS = 5.0  # deadlines and the disk
 EXPIRY_SECONDS = 60.0  # between looks at the day: the lag of HT-R-071
 TEND_SECONDS = 2.0  # between rounds of what the store puts off (HT-S-022)
@@ -110,7 +107,7 @@ class _Serving:
         self._options = options
         self._folder = folder
         self._log = log
-        self._listeners: dict[Peer, _Listener] = {}
+        self._connections: dict[Peer, _Connection] = {}
         self._ticking = False
         self._tending = False
         self._ended = False  # the store is about to close
@@ -126,15 +123,7 @@ class _Serving:
         self._look_at_disk()
         self._expire()
         try:
-            server = await picows.ws_create_server(
-                lambda _: _Listener(self),
-                options.host,
-                options.port,
-                max_frame_size=MESSAGE_SIZE,
-                read_buffer_init_size=READ_BUFFER,
-                logger_name=silent(),
-                backlog=1024,
-            )
+            server = await listen(options.host, options.port, self.welcome)
         except OSError as error:
             raise UsageError("relay.address-in-use", port=options.port) from error
         timers = [asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep))]
@@ -185,9 +174,9 @@ class _Serving:
 
     def _write(self) -> None:
         for peer, messages in self.core.output():
-            listener = self._listeners.get(peer)
-            if listener is not None:
-                listener.write(messages, ended=peer.ended)
+            connection = self._connections.get(peer)
+            if connection is not None:
+                connection.socket.write(messages, last=peer.ended)
 
     def log_bug(self, error: BaseException) -> None:
         """Something escaped that should not exist."""
@@ -205,23 +194,23 @@ class _Serving:
 
     # --- connections ---
 
-    def connected(self, listener: "_Listener", address: str | None) -> Peer:
+    def welcome(self, socket: Accepted) -> "_Connection":
         """A WebSocket is open."""
         name = None
-        if address is not None and not ipaddress.ip_address(address).is_loopback:
+        if socket.address is not None and not ipaddress.ip_address(socket.address).is_loopback:
             # Behind an onion service or a proxy everybody is loopback: that names nobody. Others are salted and hashed.
-            name = hashlib.blake2b(address.encode(), key=self._address_salt, digest_size=16).digest()
+            name = hashlib.blake2b(socket.address.encode(), key=self._address_salt, digest_size=16).digest()
         peer = self.core.connect(address=name, now=self.now())
-        self._listeners[peer] = listener
+        connection = self._connections[peer] = _Connection(self, socket, peer)
         self._nobody.clear()
         self.schedule()
-        return peer
+        return connection
 
     def disconnected(self, peer: Peer) -> None:
         """It is gone."""
-        self._listeners.pop(peer, None)
+        self._connections.pop(peer, None)
         self.core.disconnect(peer)
-        if not self._listeners:
+        if not self._connections:
             self._nobody.set()
 
     # --- timers ---
@@ -237,12 +226,10 @@ class _Serving:
     def _sweep(self) -> None:
         self._look_at_disk()
         for peer in self.core.sweep(now=self.now()):
-            listener = self._listeners.get(peer)
-            if listener is not None:
-                listener.ping()
-        for peer, listener in list(self._listeners.items()):
+            self._connections[peer].socket.ping()
+        for peer, connection in list(self._connections.items()):
             if peer.ended:
-                listener.hurry()
+                connection.socket.hurry()
         self.schedule()
 
     def _tend(self) -> None:
@@ -298,120 +285,50 @@ class _Serving:
             self.tick()
         self.core.drain()
         self._write()
-        if self._listeners:
+        if self._connections:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nobody.wait(), self._options.drain)
-        for listener in list(self._listeners.values()):
-            listener.abort()
+        for connection in list(self._connections.values()):
+            connection.socket.abort()
         self._ended = True
 
 
-class _Listener(picows.WSListener):
-    """One WebSocket: passes messages to the core, pauses reading and pushing when it has to."""
+class _Connection:
+    """Between one WebSocket and its peer in the core (a `transport.accepting.Served`)."""
 
-    def __init__(self, serving: _Serving) -> None:
+    __slots__ = ("_peer", "_serving", "socket")
+
+    def __init__(self, serving: _Serving, socket: Accepted, peer: Peer) -> None:
+        self.socket = socket
         self._serving = serving
-        self._transport: picows.WSTransport | None = None
-        self._peer: Peer | None = None
-        self._choked = False  # the socket takes no more
-        self._waiting = False  # over its rate
-        self._hurried = False
+        self._peer = peer
 
-    def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        self._transport = transport
-        underlying = transport.underlying_transport
-        underlying.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
-        peername = underlying.get_extra_info("peername")
-        self._peer = self._serving.connected(self, peername[0] if isinstance(peername, tuple) else None)
-
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        peer, serving = self._peer, self._serving
-        if peer is None:
-            return
-        kind = frame.msg_type
-        if kind == picows.WSMsgType.BINARY and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
-            try:
-                wait = serving.core.receive(peer, frame.get_payload_as_bytes(), now=serving.now())
-            except Exception as error:  # noqa: BLE001 (a bug must not take other people's connections with it)
-                serving.log_bug(error)
-                serving.core.end(peer, RefusalCode.MALFORMED)
-                wait = 0.0
-            if wait:
-                self._wait(wait)
-            if serving.core.crowded:
-                serving.tick()
-        elif kind == picows.WSMsgType.PONG:
-            peer.seen = serving.now()
-        elif kind == picows.WSMsgType.CLOSE:
-            transport.send_close(picows.WSCloseCode.OK)
-            transport.disconnect()
-        elif kind in (picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION):
-            serving.core.end(peer, RefusalCode.FRAGMENTED)
-        else:
-            serving.core.end(peer, RefusalCode.NOT_BINARY)
+    def arrived(self, message: bytes) -> float:
+        serving = self._serving
+        try:
+            seconds = serving.core.receive(self._peer, message, now=serving.now())
+        except Exception as error:  # noqa: BLE001 (a bug must not take other people's connections with it)
+            serving.log_bug(error)
+            serving.core.end(self._peer, RefusalCode.MALFORMED)
+            seconds = 0.0
+        if serving.core.crowded:
+            serving.tick()
         serving.schedule()
+        return seconds
 
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        if self._peer is not None:
-            self._serving.disconnected(self._peer)
-            self._peer = None
+    def heard(self) -> None:
+        self._peer.seen = self._serving.now()
 
-    def pause_writing(self) -> None:
-        self._choked = True
-        if self._peer is not None:
+    def no_message(self, code: RefusalCode) -> None:
+        self._serving.core.end(self._peer, code)
+        self._serving.schedule()
+
+    def choked(self, choked: bool) -> None:
+        if choked:
             self._serving.core.pause(self._peer)
-        # A client that does not read its answers gets no more of them.
-        self._read_or_not()
-
-    def resume_writing(self) -> None:
-        self._choked = False
-        if self._peer is not None:
+        else:
             self._serving.core.resume(self._peer)
             self._serving.schedule()
-        self._read_or_not()
 
-    def write(self, messages: list[bytes], *, ended: bool) -> None:
-        """Send; after the last words, close."""
-        transport = self._transport
-        if transport is None:
-            return
-        for message in messages:
-            transport.send(picows.WSMsgType.BINARY, message)
-        if ended:
-            transport.send_close(picows.WSCloseCode.POLICY_VIOLATION)
-            transport.disconnect()
-
-    def ping(self) -> None:
-        """Ask whether anybody is there."""
-        if self._transport is not None:
-            self._transport.send_ping()
-
-    def hurry(self) -> None:
-        """It was ended: whoever does not take the last words within a sweep goes without."""
-        if self._hurried:
-            self.abort()
-        self._hurried = True
-
-    def abort(self) -> None:
-        """Close without waiting for the other side."""
-        if self._transport is not None:
-            self._transport.disconnect(graceful=False)
-
-    def _wait(self, seconds: float) -> None:
-        if not self._waiting:
-            self._waiting = True
-            self._read_or_not()
-            self._serving.loop.call_later(seconds, self._waited)
-
-    def _waited(self) -> None:
-        self._waiting = False
-        self._read_or_not()
-
-    def _read_or_not(self) -> None:
-        if self._transport is None or self._transport.underlying_transport.is_closing():
-            return
-        underlying: Any = self._transport.underlying_transport
-        if self._choked or self._waiting:
-            underlying.pause_reading()
-        else:
-            underlying.resume_reading()
+    def gone(self) -> None:
+        self._serving.disconnected(self._peer)

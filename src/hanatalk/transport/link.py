@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import ssl
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ import picows
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from hanatalk.errors import HanaError, NetworkError, RefusedError, WireError
+from hanatalk.transport.quiet import silent
 from hanatalk.transport.tls import check_pin, client_context
 from hanatalk.transport.urls import RelayUrl, parse_relay_url
 from hanatalk.wire.client import ClientConnection
@@ -215,15 +215,8 @@ async def _open(url: RelayUrl, link: Link, *, seconds: float) -> None:
         url.without_fragment,
         ssl_context=client_context(url.pin) if url.scheme == "wss" else None,
         websocket_handshake_timeout=seconds,
-        logger_name=_silent(),
+        logger_name=silent(),
         max_frame_size=MESSAGE_SIZE,
         max_redirects=0,
         read_buffer_init_size=16 << 10,
     )
-
-
-def _silent() -> "logging.LoggerAdapter[logging.Logger]":
-    # picows logs addresses; an adapter, because of a plain Logger it makes a child per connection.
-    logger = logging.Logger("hanatalk.silent", level=logging.CRITICAL + 1)  # noqa: LOG001 (not the global one, on purpose)
-    logger.addHandler(logging.NullHandler())
-    return logging.LoggerAdapter(logger)

@@ -1,0 +1,165 @@
+"""The relay's side of a WebSocket: accepts, reads messages, writes, pauses when the other side is slow or too fast."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import picows
+
+from hanatalk.transport.quiet import silent
+from hanatalk.wire.frames import MESSAGE_SIZE
+from hanatalk.wire.refusals import RefusalCode
+
+WRITE_BUFFER = 256 << 10  # bytes in a socket's buffer from which on its connection is paused (HT-R-055)
+READ_BUFFER = 2 << 10  # bytes; picows doubles it for connections that send much
+BACKLOG = 1024
+
+
+class Served(Protocol):
+    """Who looks after one accepted WebSocket. All calls come on the loop."""
+
+    def arrived(self, message: bytes) -> float:
+        """A binary message. Returns for how many seconds nothing more shall be read."""
+        ...
+
+    def heard(self) -> None:
+        """A sign of life."""
+        ...
+
+    def no_message(self, code: RefusalCode) -> None:
+        """What came is no binary message (HT-R-011)."""
+        ...
+
+    def choked(self, choked: bool) -> None:
+        """The socket takes no more, or takes more again. While it does not, nothing is read either."""
+        ...
+
+    def gone(self) -> None:
+        """The socket is closed."""
+        ...
+
+
+class Accepted(picows.WSListener):
+    """One accepted WebSocket."""
+
+    def __init__(self, welcome: Callable[["Accepted"], Served]) -> None:
+        self.address: str | None = None  # the other side's IP address; goes into no log
+        self._welcome = welcome
+        self._served: Served | None = None
+        self._transport: picows.WSTransport | None = None
+        self._choked = False
+        self._waiting = False
+        self._hurried = False
+
+    # --- for who serves it ---
+
+    def write(self, messages: list[bytes], *, last: bool) -> None:
+        """Send; after the last words, close."""
+        transport = self._transport
+        if transport is None:
+            return
+        for message in messages:
+            transport.send(picows.WSMsgType.BINARY, message)
+        if last:
+            transport.send_close(picows.WSCloseCode.POLICY_VIOLATION)
+            transport.disconnect()
+
+    def ping(self) -> None:
+        """Ask whether anybody is there."""
+        if self._transport is not None:
+            self._transport.send_ping()
+
+    def hurry(self) -> None:
+        """After the last words: whoever has not taken them when this is called again goes without."""
+        if self._hurried:
+            self.abort()
+        self._hurried = True
+
+    def abort(self) -> None:
+        """Close without waiting for the other side."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    # --- called by picows ---
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self._transport = transport
+        underlying = transport.underlying_transport
+        underlying.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
+        peername = underlying.get_extra_info("peername")
+        self.address = peername[0] if isinstance(peername, tuple) else None
+        self._served = self._welcome(self)
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        served = self._served
+        if served is None:
+            return
+        kind = frame.msg_type
+        if kind == picows.WSMsgType.BINARY and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            seconds = served.arrived(frame.get_payload_as_bytes())
+            if seconds:
+                self._wait(seconds)
+        elif kind == picows.WSMsgType.PONG:
+            served.heard()
+        elif kind == picows.WSMsgType.CLOSE:
+            transport.send_close(picows.WSCloseCode.OK)
+            transport.disconnect()
+        elif kind in (picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION):
+            served.no_message(RefusalCode.FRAGMENTED)
+        else:
+            served.no_message(RefusalCode.NOT_BINARY)
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        served, self._served, self._transport = self._served, None, None
+        if served is not None:
+            served.gone()
+
+    def pause_writing(self) -> None:
+        self._choke(True)
+
+    def resume_writing(self) -> None:
+        self._choke(False)
+
+    # --- inside ---
+
+    def _choke(self, choked: bool) -> None:
+        self._choked = choked
+        if self._served is not None:
+            self._served.choked(choked)
+        # A client that does not read its answers gets no more of them.
+        self._read_or_not()
+
+    def _wait(self, seconds: float) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._read_or_not()
+            asyncio.get_running_loop().call_later(seconds, self._waited)
+
+    def _waited(self) -> None:
+        self._waiting = False
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._transport is None or self._transport.underlying_transport.is_closing():
+            return
+        underlying: Any = self._transport.underlying_transport
+        if self._choked or self._waiting:
+            underlying.pause_reading()
+        else:
+            underlying.resume_reading()
+
+
+async def listen(host: str, port: int, welcome: Callable[[Accepted], Served]) -> asyncio.Server:
+    """Accept WebSockets on `port` (0 picks one); `welcome` is called for each once its handshake is over.
+
+    :raises OSError: the address is taken, or not ours
+    """
+    return await picows.ws_create_server(
+        lambda _: Accepted(welcome),
+        host,
+        port,
+        max_frame_size=MESSAGE_SIZE,
+        read_buffer_init_size=READ_BUFFER,
+        logger_name=silent(),
+        backlog=BACKLOG,
+    )
