@@ -38,6 +38,14 @@ class Purpose(enum.IntEnum):
     INVITE = 3
 
 
+class Closed(enum.IntEnum):
+    """Whether a channel is still read. `LEFT`: its era is over, but somebody may not have followed yet."""
+
+    OPEN = 0
+    CLOSED = 1
+    LEFT = 2
+
+
 class MessageKind(enum.IntEnum):
     """`OTHER`: numbered, but nothing a person wrote."""
 
@@ -104,6 +112,7 @@ class Member(Row, frozen=True):
     signature_key: bytes
     since_epoch: int
     path_commits: int = 0
+    heard_epoch: int = 0
 
 
 class Channel(Row, frozen=True):

@@ -23,6 +23,7 @@ from hanatalk.client.engine import commits
 from hanatalk.errors import StorageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind
+from hanatalk.stores.memory import MemoryStore
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.frames import PushedEntry
 
@@ -44,8 +45,7 @@ class TwoPeople(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.world = World(Path(self.folder.name))
         self.sent: list[tuple[int, str]] = []
-        self.seen: dict[int, set[bytes]] = {}
-        self.reused: list[bytes] = []
+        self.backup: MemoryStore | None = None
 
     @initialize()
     def meet(self) -> None:
@@ -165,6 +165,28 @@ class TwoPeople(RuleBasedStateMachine):
     @rule()
     def restart_relay(self) -> None:
         self.world.relay.restart()
+
+    @rule()
+    def relay_forgets(self) -> None:
+        """Its disk is gone; everybody reconnects at once, so nobody commits in ignorance of another's commit."""
+        self.world.relay.forget()
+        self._all_back()
+
+    @rule()
+    def remember_the_relay(self) -> None:
+        self.backup = self.world.relay.snapshot()
+
+    @precondition(lambda self: self.backup is not None)
+    @rule()
+    def relay_goes_back(self) -> None:
+        assert self.backup is not None
+        self.world.relay.go_back(self.backup)
+        self._all_back()
+
+    def _all_back(self) -> None:
+        for person in self.people:
+            person.offline()
+            person.online()
 
     @rule(who=WHO, seqs=st.sets(st.integers(1, 40), min_size=1, max_size=6))
     def withhold_messages(self, who: int, seqs: set[int]) -> None:

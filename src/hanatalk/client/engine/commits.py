@@ -18,6 +18,7 @@ from hanatalk.errors import ContentError, HanaError, VerificationError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, DeviceKey, Incarnation, RelayKey
 from hanatalk.localdb.rows import (
     Channel,
+    Closed,
     Control,
     Conversation,
     ConversationState,
@@ -25,7 +26,6 @@ from hanatalk.localdb.rows import (
     IntentKind,
     Member,
     OutboxKind,
-    Outgoing,
     Purpose,
 )
 from hanatalk.wire.channels import receipt_statement
@@ -151,6 +151,7 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
         core.db.mls_write(row.conversation, group.staged_drop())
         skipped(core, row, seq, error, now)
         return
+    heard(core, row, staged.sender, staged.epoch)
     _compare_histories(core, channel, context.receipt, agreed.relays[0].relay_key, row, now)
     if group.has_pending_commit:
         core.db.mls_write(row.conversation, group.pending_discard())
@@ -252,7 +253,7 @@ def _merged(
         )
     refresh_roster(core, conversation, group)
     if secret is not None:
-        core.db.execute("UPDATE channel SET closed = 1 WHERE channel = ?", channel.channel)
+        core.db.execute("UPDATE channel SET closed = ? WHERE channel = ?", Closed.LEFT, channel.channel)
         start_era(core, conversation, secret, agreed.relays[0], epoch=group.epoch, now=now)
 
 
@@ -275,6 +276,7 @@ def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -
                 leaf.signature_key,
                 before.since_epoch if before is not None and same else group.epoch,
                 before.path_commits if before is not None and same else 0,
+                before.heard_epoch if before is not None and same else 0,
             )
         )
     for leaf_index in known.keys() - present:
@@ -315,6 +317,25 @@ def record_control(core: Core, channel: Channel, seq: int, commit: bool, entry: 
     core.db.put(Control(channel.channel, seq, int(commit), control_hash, entry, int(again)))
 
 
-def pending_frame(core: Core, conversation: ConversationId) -> Outgoing | None:
-    """The own commit that is on its way."""
-    return core.db.first(Outgoing, "owner = ? AND kind = ?", conversation, OutboxKind.COMMIT)
+def heard(core: Core, row: Conversation, leaf: int, epoch: int) -> None:
+    """Something of this member decrypted in this epoch; eras that everybody has left need no watching (HT-M-053)."""
+    changed = core.db.execute(
+        "UPDATE member SET heard_epoch = ? WHERE conversation = ? AND leaf = ? AND heard_epoch < ?",
+        epoch,
+        row.conversation,
+        leaf,
+        epoch,
+    )
+    if changed:
+        slowest = core.db.number(
+            "SELECT min(heard_epoch) FROM member WHERE conversation = ? AND leaf != ?", row.conversation, row.own_leaf
+        )
+        core.db.execute(
+            "UPDATE channel SET closed = ? WHERE owner = ? AND closed = ? AND since_epoch < "
+            "(SELECT max(since_epoch) FROM channel WHERE owner = ? AND since_epoch <= ?)",
+            Closed.CLOSED,
+            row.conversation,
+            Closed.LEFT,
+            row.conversation,
+            slowest,
+        )

@@ -25,6 +25,7 @@ from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import (
     Channel,
+    Closed,
     Conversation,
     ConversationState,
     Member,
@@ -42,8 +43,8 @@ from hanatalk.wire.events import EntryReceived
 def entry(core: Core, event: EntryReceived, now: int) -> int | None:
     """Take in one pushed entry; returns the seq to acknowledge once the transaction is committed."""
     channel = core.channel(event.channel_id)
-    if channel is None or channel.closed or event.seq <= channel.cursor:
-        return None  # shown before, or of an era that is over (T-011, T-027)
+    if channel is None or channel.closed == Closed.CLOSED or event.seq <= channel.cursor:
+        return None  # shown before (T-011)
     turn, control_hash = channel.turn, channel.control_hash
     if event.turn > turn and channel.purpose == Purpose.ERA:
         # a commit went by that we were not shown
@@ -61,6 +62,8 @@ def entry(core: Core, event: EntryReceived, now: int) -> int | None:
         control_hash,
         channel.channel,
     )
+    if channel.closed:
+        return event.seq  # of an era that is over (T-027)
     if channel.purpose == Purpose.ERA:
         _era_entry(core, msgspec.structs.replace(channel, turn=turn), event, now)
     elif channel.purpose == Purpose.WELCOME:
@@ -137,6 +140,7 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
     except ContentError as error:
         _damaged(core, row, event, error, now)
         return
+    commits.heard(core, row, received.sender, received.epoch)
     recovery.no_longer(core, row.conversation)  # a Welcome for this group was heard
     receipts.apply(core, row, members, sender, envelope.receipts)
     for line in envelope.receipts:

@@ -8,6 +8,7 @@ from hanatalk.ids import ChannelId, ConversationId, EntryId
 from hanatalk.localdb.rows import (
     Acceptance,
     Channel,
+    Closed,
     Conversation,
     ConversationState,
     Gap,
@@ -81,7 +82,7 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
         cursor = _forgotten(core, channel, event, now)
     elif channel.incarnation != event.incarnation:
         core.db.execute("UPDATE channel SET incarnation = ? WHERE channel = ?", event.incarnation, channel.channel)
-    if not channel.closed:
+    if channel.closed != Closed.CLOSED:
         link.connection.subscribe(channel.channel, cursor)
 
 
@@ -98,6 +99,8 @@ def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int
     )
     if channel.purpose == Purpose.ERA:
         recovery.begin(core, channel)
+        if channel.closed:
+            return 0
         core.db.execute("UPDATE outbox SET stored_seq = NULL WHERE channel = ? AND is_commit = 1", channel.channel)
         conversation = ConversationId(channel.owner)
         recovery.leave_again(core, conversation)
@@ -181,7 +184,7 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
         row = core.channel(channel)
         if row is not None:
             link.connection.acknowledge(channel, reader=row.reader, seq=seq)
-            if row.closed and channel in link.opened:
+            if row.closed == Closed.CLOSED and channel in link.opened:
                 link.opened.discard(channel)
                 link.caught_up.discard(channel)
                 link.connection.close(channel)
@@ -195,7 +198,7 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
 
 
 def _open_channels(core: Core, url: str, link: Link) -> None:
-    for channel in core.db.find(Channel, "relay = ? AND closed = 0", url):
+    for channel in core.db.find(Channel, "relay = ? AND closed != ?", url, Closed.CLOSED):
         if channel.channel not in link.opened:
             link.opened.add(channel.channel)
             link.connection.open(channel.channel, read=channel.read_token, write=channel.write_token)
@@ -325,7 +328,7 @@ def chores(core: Core, now: int) -> None:
                 core.db.execute("DELETE FROM key_package WHERE ref = ?", ref)
         core.db.execute("DELETE FROM contact_key_package WHERE expires_at < ?", now)
         core.db.execute(
-            "DELETE FROM channel WHERE purpose = ? AND closed = 1 AND started_at < ?",
+            "DELETE FROM channel WHERE purpose = ? AND closed != 0 AND started_at < ?",
             Purpose.ERA,
             now - 2 * sending.GIVE_UP,
         )

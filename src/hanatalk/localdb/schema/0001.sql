@@ -46,6 +46,7 @@ CREATE TABLE member (
     signature_key BLOB NOT NULL,
     since_epoch   INTEGER NOT NULL,
     path_commits  INTEGER NOT NULL DEFAULT 0,  -- in the current era
+    heard_epoch   INTEGER NOT NULL DEFAULT 0,  -- newest epoch in which something of this device decrypted
     PRIMARY KEY (conversation, leaf)
 ) WITHOUT ROWID;
 
@@ -73,7 +74,8 @@ CREATE TABLE channel (
     control_hash BLOB NOT NULL,               -- running hash over the control entries up to cursor
     since_epoch  INTEGER NOT NULL DEFAULT 0,
     started_at   INTEGER NOT NULL,
-    closed       INTEGER NOT NULL DEFAULT 0   -- 1: nothing is read any more
+    closed       INTEGER NOT NULL DEFAULT 0   -- channels: 1 nothing is read any more; 2 left for a new era, but somebody may
+                                              -- not have followed yet and need its commits
 ) WITHOUT ROWID;
 CREATE INDEX channel_owner ON channel (owner);
 
