@@ -31,7 +31,7 @@ def begin(core: Core, channel: Channel) -> None:
     """The log of this channel starts anew: line up the commits that brought this device to its epoch (HT-M-050)."""
     merged = core.db.find(Control, "channel = ? AND merged = 1 ORDER BY seq", channel.channel)
     left = core.db.find(Restoring, "channel = ? ORDER BY position", channel.channel)
-    lined_up = [(row.is_commit, row.entry) for row in [*merged, *left]]
+    lined_up = [(row.is_commit, row.entry) for row in merged] + [(row.is_commit, row.entry) for row in left]
     core.db.execute("DELETE FROM restoring WHERE channel = ?", channel.channel)
     core.db.execute("DELETE FROM control WHERE channel = ?", channel.channel)
     for position, (is_commit, entry) in enumerate(lined_up):
