@@ -238,7 +238,10 @@ async def relay_killed(stage: Stage) -> Evidence:
         "copies_of_queued": texts.count(QUEUED),
     }
     return _hold(
-        (stored.state, queued.state) == ("stored", "queued"), texts[-2:] == [WHILE_AWAY, QUEUED], evidence=evidence
+        (stored.state, queued.state) == ("stored", "queued"),
+        texts[-2:] == [WHILE_AWAY, QUEUED],
+        len(texts) == len(set(texts)),
+        evidence=evidence,
     )
 
 

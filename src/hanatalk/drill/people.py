@@ -65,10 +65,10 @@ class Person:
     async def sync(self, *, wait: float = 15.0) -> calls.Synced:
         return await self.ask(calls.Sync(wait=wait), calls.Synced)
 
-    async def until(self, holds: Callable[[], Awaitable[bool]], *, patience: float = PATIENCE) -> bool:
+    async def until(self, holds: Callable[[], Awaitable[bool]], *, patience: float | None = None) -> bool:
         """Look again after every event until `holds`; False if it does not in time."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(PATIENCE if patience is None else patience):
                 while not await holds():
                     self._news.clear()
                     with contextlib.suppress(TimeoutError):  # not everything that changes is an event
