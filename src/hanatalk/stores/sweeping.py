@@ -34,24 +34,25 @@ class Sweep:
         return Expired(0, self._channels(day, forget))
 
     def _entries(self, day: int, remove: Remove) -> int:
-        retention, removed = self._retention, 0
-        for classes, days in (((1, 2), retention.message_days), ((3, 4), retention.control_days)):
-            for entry_class in classes:
-                rows = self._connection.all(
-                    "SELECT n, length(body), burn_after IS NOT NULL, day FROM entry"
-                    " WHERE class = ? AND day <= ? LIMIT ?",
-                    (entry_class, day - days, ENTRIES_AT_ONCE - removed),
-                )
-                for n, size, burns, appended in rows:
-                    remove(n, EntryClass(entry_class), size, burns=bool(burns), due=appended + days)
-                removed += len(rows)
+        retention = self._retention
         rows = self._connection.all(
-            "SELECT n, length(body), taken_day FROM invite JOIN entry USING (n) WHERE taken_day <= ? LIMIT ?",
-            (day - retention.taken_days, ENTRIES_AT_ONCE - removed),
+            "SELECT n, length(body), taken_day, day FROM invite JOIN entry USING (n) WHERE taken_day <= ? LIMIT ?",
+            (day - retention.taken_days, ENTRIES_AT_ONCE),
         )
-        for n, size, taken_day in rows:
-            remove(n, EntryClass.INVITE, size, burns=False, due=taken_day + retention.taken_days)
-        return removed + len(rows)
+        for n, size, taken_day, appended in rows:
+            due = min(taken_day + retention.taken_days, appended + retention.days(EntryClass.INVITE))
+            remove(n, EntryClass.INVITE, size, burns=False, due=due)
+        removed = len(rows)
+        for entry_class in EntryClass:
+            days = retention.days(entry_class)
+            rows = self._connection.all(
+                "SELECT n, length(body), burn_after IS NOT NULL, day FROM entry WHERE class = ? AND day <= ? LIMIT ?",
+                (int(entry_class), day - days, ENTRIES_AT_ONCE - removed),
+            )
+            for n, size, burns, appended in rows:
+                remove(n, entry_class, size, burns=bool(burns), due=appended + days)
+            removed += len(rows)
+        return removed
 
     def _channels(self, day: int, forget: Callable[[int], bool]) -> int:
         """The one look at a whole table; it is small, and looked at once a day if nothing is due."""
