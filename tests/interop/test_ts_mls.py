@@ -1,7 +1,7 @@
 """A live group of our binding (OpenMLS) and npm `ts-mls` clients, both suites, founded by either side.
 
-Another implementation, in another language, of the protocol and of all its cryptography: what both agree on is MLS. Agreed
-on is the epoch_authenticator, an exported secret, the roster, and every message.
+Another implementation, in another language, of the protocol and of all its cryptography: what both agree on is MLS.
+They agree on the epoch_authenticator, an exported secret, the roster, and every message.
 """
 
 import json
@@ -270,8 +270,8 @@ def test_ts_mls_cannot_follow_where_half_the_tree_is_blank(suite: int, processes
 
 @suites
 def test_one_removal_by_ts_mls_lacks_its_path_and_is_refused(suite: int, processes: list[TsPeer]) -> None:
-    """RFC 9420, 12.4: a commit that covers a Remove must have a path. ts-mls 2.0.0-rc.10 makes none for a single one (it
-    asks `length > 1`); every receiver that follows the RFC refuses. That is why it removes two at a time above."""
+    """RFC 9420, 12.4: a commit that covers a Remove must have a path. ts-mls 2.0.0-rc.10 makes none for a single one
+    (it asks `length > 1`); every receiver that follows the RFC refuses. That is why it removes two at a time above."""
     minji = OurPeer(founder(suite, name=b"minji"))
     peer = processes[0].start(suite, b"ts")
     jihoon = ours(suite, b"jihoon")
@@ -324,7 +324,7 @@ def test_authenticated_data_passes_both_ways(suite: int, processes: list[TsPeer]
 def test_the_x_wing_kem_has_one_id(processes: list[TsPeer]) -> None:
     """Trap: 0x647A enters HPKE's key schedule, older drafts' 0x004D makes mutually unreadable ciphertexts.
 
-    Where they part: the KEM, its keys and its key derivation are the same; HPKE's suite_id, and so the AEAD key, is not.
+    Where they part: the KEM, its keys and their derivation are the same; HPKE's suite_id, and so the AEAD key, is not.
     """
     suite = mls.SUITE_X_WING
     new, old = processes[0].start(suite, b"new"), processes[1].start(suite, b"old", kemId=X_WING_KEM_OF_OLDER_DRAFTS)
