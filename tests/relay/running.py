@@ -34,17 +34,26 @@ async def running_relay(**options: Any) -> AsyncIterator[str]:
             await task
 
 
+# Everything that logging, asyncio and the interpreter can be made to say.
+_DEBUGGING = """
+import logging, runpy
+logging.basicConfig(level=1)
+runpy.run_module("hanatalk.relay", run_name="__main__", alter_sys=False)
+"""
+
+
 class RelayProcess:
     """`python -m hanatalk.relay` with these options."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, debug: bool = False, **options: Any) -> None:
         self.options = {"port": 0, **options}
+        self._run = ["-X", "dev", "-c", _DEBUGGING] if debug else ["-m", "hanatalk.relay"]
         self._start()
 
     def _start(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PYTHONASYNCIODEBUG": "0"}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hanatalk.relay", msgspec.json.encode(self.options).decode()],
+            [sys.executable, *self._run, msgspec.json.encode(self.options).decode()],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -547,10 +547,21 @@ class RelayCore:
     def output(self) -> Iterable[tuple[Peer, list[bytes]]]:
         """What waits to be written, each connection once. A peer whose `ended` is set gets nothing after this."""
         dirty, self._dirty = self._dirty, {}
+        # Subscribers that got nothing but the same push get the same bytes, not equal ones.
+        pushed: SharedEntries | None = None
+        shared: list[bytes] = []
         for peer in dirty:
-            messages = peer.connection.messages_to_send()
-            if messages or peer.ended:
-                yield peer, messages
+            only = peer.connection.only_push()
+            if only is None:
+                messages = peer.connection.messages_to_send()
+                if messages or peer.ended:
+                    yield peer, messages
+            else:
+                if only is not pushed:
+                    pushed, shared = only, peer.connection.messages_to_send()
+                else:
+                    peer.connection.skip_waiting()
+                yield peer, shared
 
     # --- time ---
 

@@ -11,6 +11,7 @@ import gc
 import hashlib
 import ipaddress
 import os
+import resource
 import signal
 import sys
 import time
@@ -27,7 +28,7 @@ from hanatalk.relay.opened import Peer
 from hanatalk.relay.options import RelayOptions
 from hanatalk.relay.signing import ephemeral_key, key_in
 from hanatalk.stores.opening import open_store
-from hanatalk.transport.accepting import Accepted, listen
+from hanatalk.transport.accepting import Accepted, Rooms, listen
 from hanatalk.wire.refusals import RefusalCode
 
 SWEEP_SECONDS = 5.0  # deadlines and the disk
@@ -48,6 +49,8 @@ def run(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(options, on_listening))
 
@@ -173,10 +176,11 @@ class _Serving:
             self.schedule()
 
     def _write(self) -> None:
+        rooms = Rooms()
         for peer, messages in self.core.output():
             connection = self._connections.get(peer)
             if connection is not None:
-                connection.socket.write(messages, last=peer.ended)
+                connection.socket.write(messages, rooms=rooms, last=peer.ended)
 
     def log_bug(self, error: BaseException) -> None:
         """Something escaped that should not exist."""

@@ -219,4 +219,5 @@ async def _open(url: RelayUrl, link: Link, *, seconds: float) -> None:
         max_frame_size=MESSAGE_SIZE,
         max_redirects=0,
         read_buffer_init_size=16 << 10,
+        use_aiofastnet=False,  # at DEBUG it logs addresses
     )

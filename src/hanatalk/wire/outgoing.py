@@ -18,6 +18,11 @@ class Outgoing:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def only(self) -> Frame | None:
+        """The frame that waits, if it is the only one."""
+        return self._frames[0] if len(self._frames) == 1 else None
+
     def add(self, frame: Frame, size: int) -> None:
         """Queue a frame that encodes to at most `size` bytes, itself at most `frame_size`."""
         self._frames.append(frame)

@@ -94,6 +94,15 @@ class RelayConnection:
             self.state = State.CLOSED
             self._outgoing.add(frames.Refused(None, code, None, ""), _SMALL)
 
+    def only_push(self) -> frames.SharedEntries | None:
+        """The one ENTRIES that waits, if nothing else does: who holds the same one writes the same message."""
+        only = self._outgoing.only
+        return only if type(only) is frames.SharedEntries else None
+
+    def skip_waiting(self) -> None:
+        """Forget what waits: the same message was made by another connection."""
+        self._outgoing.clear()
+
     def messages_to_send(self) -> list[bytes]:
         """Drain what waits, as binary WebSocket messages of at most 1 MiB each (HT-R-010)."""
         return self._outgoing.drain()

@@ -1,0 +1,95 @@
+"""The relay's side of a WebSocket on the loop that the relay runs on."""
+
+import asyncio
+import socket
+import threading
+
+import uvloop
+
+from hanatalk.transport.accepting import Accepted, Rooms, Served, listen
+from hanatalk.wire.refusals import RefusalCode
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+SIZES = [5, 100, 8_192, 8_193, 60_000, 70_000, 300_000, 9_000, 1_000_000, 126, 20_000] * 14  # 20 MB: no socket takes it
+
+
+written = threading.Event()
+
+
+class Talker:
+    """Writes all its messages in one turn of the loop, as soon as somebody is there."""
+
+    def __init__(self, socket: Accepted) -> None:
+        self.gone_event = asyncio.Event()
+        self.chokes: list[bool] = []
+        self.socket = socket
+
+    def talk(self) -> None:
+        messages = [bytes([number]) * size for number, size in enumerate(SIZES)]
+        self.socket.write(messages, rooms=Rooms(), last=False)
+        self.socket.write([b"last"], rooms=Rooms(), last=True)
+        written.set()
+
+    def arrived(self, message: bytes) -> float:
+        return 0.0
+
+    def heard(self) -> None: ...
+
+    def no_message(self, code: RefusalCode) -> None: ...
+
+    def choked(self, choked: bool) -> None:
+        self.chokes.append(choked)
+
+    def gone(self) -> None:
+        self.gone_event.set()
+
+
+def _read_messages(port: int, into: list[bytes]) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as client, client.makefile("rb") as stream:
+        client.sendall(HANDSHAKE)
+        while stream.readline() != b"\r\n":
+            pass
+        written.wait(10)
+        while True:
+            kind, size = stream.read(2)
+            if kind == 0x88:
+                return
+            assert kind == 0x82
+            if size == 126:
+                size = int.from_bytes(stream.read(2), "big")
+            elif size == 127:
+                size = int.from_bytes(stream.read(8), "big")
+            into.append(stream.read(size))
+
+
+def test_what_is_written_in_one_turn_arrives_whole_and_in_order() -> None:
+    """HT-R-010: small and large messages, more than the socket takes at once, nothing overwritten while it waits."""
+    received: list[bytes] = []
+    talkers: list[Talker] = []
+
+    def welcome(accepted: Accepted) -> Served:
+        talker = Talker(accepted)
+        talkers.append(talker)
+        asyncio.get_running_loop().call_soon(talker.talk)
+        return talker
+
+    async def serve() -> None:
+        server = await listen("127.0.0.1", 0, welcome)
+        port = server.sockets[0].getsockname()[1]
+        reader = threading.Thread(target=_read_messages, args=(port, received))
+        reader.start()
+        await asyncio.to_thread(reader.join, 20)
+        server.close()
+        await asyncio.wait_for(talkers[0].gone_event.wait(), 5)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+    assert [(message[:1], len(message)) for message in received] == [
+        *((bytes([number]), size) for number, size in enumerate(SIZES)),
+        (b"l", 4),
+    ]
+    assert all(set(message) == {number} for number, message in enumerate(received[:-1]))
+    assert talkers[0].chokes[:1] == [True]
