@@ -12,7 +12,7 @@ from hanatalk.errors import StorageError, WireError
 from hanatalk.ids import ChannelId, EntryId, ReaderId, ReadToken, TakeId, WriteToken
 from hanatalk.relay.core import RelayCore, Terms
 from hanatalk.relay.policy import Limits
-from hanatalk.stores.interface import Append, Operation, Quota, Result, Retention, StoredEntry
+from hanatalk.stores.interface import Acknowledge, Append, Operation, Quota, Result, Retention, StoredEntry
 from hanatalk.stores.memory import MemoryStore
 from hanatalk.wire import channels, events, frames
 from hanatalk.wire.classes import EntryClass
@@ -223,7 +223,11 @@ def test_acknowledging_the_future_burns_nothing(relay: SimulatedRelay) -> None:
     a.pump()
     for reader in (b"1" * 16, b"2" * 16):
         insider.connection.acknowledge(CHANNEL, reader=ReaderId(reader), seq=2**53 - 1)
+    seen: list[Operation] = []
+    apply = relay.store.apply
+    relay.store.apply = lambda operations, *, day: seen.extend(operations) or apply(operations, day=day)  # type: ignore[method-assign,func-returns-value]
     insider.pump()
+    assert [operation.seq for operation in seen if isinstance(operation, Acknowledge)] == [1, 1]
     a.append(b"second", burn_after=2)
     a.pump()
     late = Client(relay)
@@ -454,6 +458,32 @@ def test_a_channel_forgotten_while_open_is_opened_anew(relay: SimulatedRelay) ->
     assert [event.seq for event in b.pump() if isinstance(event, events.EntryStored)] == [1]
 
 
+def test_a_channel_that_the_store_lost_is_opened_anew(relay: SimulatedRelay) -> None:
+    """HT-R-005: whatever made the store forget; who had it open learns of it when the next one opens it."""
+    a = Client(relay)
+    a.append(b"old life")
+    a.pump()
+    relay.store._channels.clear()
+    b = Client(relay)
+    b.append(b"new life")
+    assert [event.seq for event in b.pump() if isinstance(event, events.EntryStored)] == [1]
+    assert codes(a.pump()) == ["reopen"]
+
+
+def test_what_is_committed_before_a_subscriber_was_fed_comes_once_and_in_order(relay: SimulatedRelay) -> None:
+    """HT-R-050: a subscriber that still reads from the store gets no live push in between."""
+    a, b = Client(relay), Client(relay)
+    a.append(b"one")
+    a.pump()
+    for client in (b, a):
+        client.connection.subscribe(CHANNEL, 0)
+        client.append(b"two" if client is a else b"three")
+        for message in client.connection.messages_to_send():
+            relay.core.receive(client.pipe._peer, message, now=0.0)
+    relay.core.commit(day=relay.day)
+    assert b.received() == a.received() == [b"one", b"three", b"two"]
+
+
 def test_closing_with_appends_on_the_way(relay: SimulatedRelay) -> None:
     """HT-R-033: they are stored, answered, and pushed to who opened the channel meanwhile."""
     a, b = Client(relay, open_channel=False), Client(relay, open_channel=False)
@@ -488,6 +518,7 @@ def test_one_append_of_a_dropped_connection_is_still_stored(relay: SimulatedRela
         relay.core.receive(a.pipe._peer, message, now=0.0)
     a.pipe.drop()
     relay.settle()
+    assert not relay.core._unborn._incarnations  # born: a later life must not have this incarnation again (HT-R-005)
     b = Client(relay)
     b.connection.subscribe(CHANNEL, 0)
     assert b.received() == [b"sent and gone"]
@@ -644,8 +675,11 @@ def test_a_paused_subscriber_costs_nothing_and_resumes_by_cursor(relay: Simulate
     assert not relay.core.hungry
     assert slow.pump() == []
     relay.core.resume(peer)
-    received = [event for event in slow.pump() if isinstance(event, events.EntryReceived)]
-    assert [event.entry for event in received] == [b"%d" % number for number in range(5_000)]
+    reported = slow.pump()
+    assert [event.entry for event in reported if isinstance(event, events.EntryReceived)] == [
+        b"%d" % number for number in range(5_000)
+    ]
+    assert not any(isinstance(event, events.CaughtUp) for event in reported)  # once per SUBSCRIBE (HT-R-051)
     a.append(b"live again")
     a.pump()
     assert slow.received() == [b"live again"]
@@ -833,7 +867,7 @@ def test_a_store_that_cannot_be_read_ends_the_connection_not_the_relay(relay: Si
 def test_the_batch_names_the_incarnation_that_was_answered(relay: SimulatedRelay) -> None:
     """HT-R-005: whoever opened before the first append has the incarnation that the append stores."""
     a, b = Client(relay, open_channel=False), Client(relay, open_channel=False)
-    seen = []
+    seen: list[Operation] = []
     for client in (a, b):
         client.connection.open(CHANNEL, read=READ, write=WRITE)
         seen += [event.incarnation for event in client.pump() if isinstance(event, events.ChannelOpened)]
