@@ -1,5 +1,7 @@
 """Real `hana` commands in processes of their own: people with profiles, and a relay that can be killed."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from hanatalk.cli import main
 
 PATIENCE = 60  # seconds before a command counts as hanging
 
@@ -87,6 +91,14 @@ class Person:
         """`init` without a passphrase."""
         self.do("init", "--name", name, "--relay", relay, "--no-passphrase", *more)
         return self
+
+    def type_here(self, *arguments: str) -> Ended:
+        """Run one command in this process: quicker, and as good where only the wording is looked at."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(["--home", str(self.home), *self.options, *arguments])
+        printed = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+        return Ended(code, *printed)
 
     def texts(self, conversation: str, limit: int = 50) -> list[str]:
         """The last texts of a conversation, oldest first."""

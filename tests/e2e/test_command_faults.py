@@ -96,17 +96,16 @@ def link(known: Person) -> str:
 
 def refused(who: Person, *command: str) -> tuple[int, str]:
     """Both languages give the same code; each has a sentence and an advice of its own."""
-    texts = []
-    for language, letters in (("ko", "[가-힣]"), ("en", "[A-Za-z]")):
-        ended = who.type("--lang", language, *command)
+    english, korean = who.type("--lang", "en", *command), who.type_here("--lang", "ko", *command)
+    for ended, letters in ((english, "[A-Za-z]"), (korean, "[가-힣]")):
         assert ended.out == ""
         assert ended.error.keys() == {"error", "text", "hint"}
         for sentence in (ended.error["text"], ended.error["hint"]):
             assert re.search(letters, sentence), ended.error
             assert "{" not in sentence
-        texts.append(ended.error["text"])
-    assert texts[0] != texts[1]
-    return ended.code, ended.error["error"]
+    assert (english.code, english.error["error"]) == (korean.code, korean.error["error"])
+    assert english.error["text"] != korean.error["text"]
+    return english.code, english.error["error"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ HELLO = "안녕, 들려?"
 WHILE_AWAY = "릴레이가 꺼지기 전에 남긴 말"
 QUEUED = "릴레이가 죽은 뒤에 쓴 말"
 WAITING = ("한 글자만 바뀌어도 알 수 있을까?", "영장이 와도 읽을 수 없는 말")
-SIZES = frozenset({512, 1_024, 4_096, 16_384, 65_536})
 CLAIM_WAIT = 30.0  # seconds that one claim may take
 
 
@@ -54,6 +53,7 @@ class Stage:
         self.third = Person(folder / "third", name=THIRD)
         self.link = ""
         self.conversation = ""
+        self.waiting: list[bytes] = []  # entries of messages that the relay holds for a device that is off
 
     @property
     def needles(self) -> list[str]:
@@ -112,7 +112,7 @@ async def relay_up(stage: Stage) -> Evidence:
 async def two_people(stage: Stage) -> Evidence:
     """Accounts made of a name and a relay: nothing else is asked, and the relay does not hear of them."""
     made = [person.sign_up(stage.relay.url) for person in (stage.minji, stage.jihoon, stage.third)]
-    held = len(seizing.waiting_messages(stage.relay.data))
+    held = len(seizing.entries(stage.relay.data))
     for person in (stage.minji, stage.jihoon):
         await person.arrive()
     evidence: Evidence = {"minji": made[0].account, "jihoon": made[1].account, "held": held}
@@ -248,8 +248,10 @@ async def relay_killed(stage: Stage) -> Evidence:
 async def what_the_relay_saw(stage: Stage) -> Evidence:
     """Two messages wait for a device that is off: the relay holds opaque entries of a few declared sizes."""
     await stage.jihoon.leave()
+    before = set(seizing.entries(stage.relay.data))
     for text in WAITING:
         await stage.minji.send(stage.conversation, text)
+    stage.waiting = [entry for entry in seizing.entries(stage.relay.data) if entry not in before]
     raise NotImplementedError
 
 
@@ -289,8 +291,7 @@ async def nothing_in_locked_profiles(stage: Stage) -> Evidence:
 async def flipped_byte_refused(stage: Stage) -> Evidence:
     """The relay changes one bit of a waiting entry: refused and shown, and the message comes again by itself."""
     await stage.relay.stop()
-    waiting = seizing.waiting_messages(stage.relay.data)
-    seizing.flip_byte(stage.relay.data, waiting[0], offset=200)
+    seizing.flip_byte(stage.relay.data, stage.waiting[0], offset=200)
     await stage.relay.start()
     before = stage.jihoon.saw(events.EntryDamaged)
     await stage.jihoon.arrive()

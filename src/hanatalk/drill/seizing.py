@@ -11,7 +11,8 @@ from hanatalk.localdb import cipher
 from hanatalk.localdb.database import FILE as PROFILE_FILE
 from hanatalk.localdb.vault import Vault, os_keyring
 from hanatalk.stores import opening, sqlite
-from hanatalk.wire.classes import EntryClass
+
+ENTRY_SIZES = frozenset({512, 1_024, 4_096, 16_384, 65_536})  # bytes; what clients pad to (spec/02-mls-profile.md)
 
 
 def relay_rows(data: Path) -> bytes:
@@ -34,20 +35,38 @@ def profile_rows(home: Path) -> bytes:
         return b"".join(_rows(connection))
 
 
-def waiting_messages(data: Path) -> list[int]:
-    """Row numbers of the entries of class message that a stopped relay holds."""
+def entries(data: Path) -> list[bytes]:
+    """Every entry that a relay holds: the values of a declared size, wherever its store keeps them."""
     with closing(_relay(data, read_only=True)) as connection:
-        found = connection.execute("SELECT n FROM entry WHERE class = ? ORDER BY n", (EntryClass.MESSAGE,))
-        return [int(n) for (n,) in found]
+        return [value for _, _, value in _entries(connection)]
 
 
-def flip_byte(data: Path, n: int, *, offset: int) -> None:
+def flip_byte(data: Path, entry: bytes, *, offset: int) -> None:
     """Change one bit of one stored entry of a stopped relay, as a relay that forges would."""
+    changed = bytearray(entry)
+    changed[offset] ^= 1
     with closing(_relay(data, read_only=False)) as connection:
-        ((body,),) = connection.execute("SELECT body FROM entry WHERE n = ?", (n,)).fetchall()
-        changed = bytearray(body if isinstance(body, bytes) else b"")
-        changed[offset] ^= 1
-        connection.execute("UPDATE entry SET body = ? WHERE n = ?", (bytes(changed), n))
+        for table, column, value in _entries(connection):
+            if value == entry:
+                connection.execute(
+                    f'UPDATE "{table}" SET "{column}" = ? WHERE "{column}" = ?',  # noqa: S608 (names out of the schema)
+                    (bytes(changed), entry),
+                )
+
+
+def _entries(connection: EncryptedConnection) -> list[tuple[str, str, bytes]]:
+    """Table, column and value, read whole before anything is changed."""
+    found: list[tuple[str, str, bytes]] = []
+    for table in _tables(connection):
+        cursor = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608 (a name out of the schema)
+        for row in cursor:
+            columns = [name for name, _ in cursor.get_description()]
+            found += [
+                (table, column, value)
+                for column, value in zip(columns, row, strict=True)
+                if isinstance(value, bytes) and len(value) in ENTRY_SIZES
+            ]
+    return found
 
 
 def _relay(data: Path, *, read_only: bool) -> EncryptedConnection:
@@ -55,9 +74,13 @@ def _relay(data: Path, *, read_only: bool) -> EncryptedConnection:
     return open_cipherfile(data / opening.FILE, key=key, application=sqlite.APPLICATION, read_only=read_only)
 
 
+def _tables(connection: EncryptedConnection) -> list[str]:
+    found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    return [str(name) for (name,) in found]
+
+
 def _rows(connection: EncryptedConnection) -> Iterator[bytes]:
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
-    for table in tables:
+    for table in _tables(connection):
         try:
             cursor = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608 (a name out of the schema)
         except apsw.SQLError:
