@@ -867,7 +867,7 @@ def test_a_store_that_cannot_be_read_ends_the_connection_not_the_relay(relay: Si
 def test_the_batch_names_the_incarnation_that_was_answered(relay: SimulatedRelay) -> None:
     """HT-R-005: whoever opened before the first append has the incarnation that the append stores."""
     a, b = Client(relay, open_channel=False), Client(relay, open_channel=False)
-    seen: list[Operation] = []
+    seen: list[bytes] = []
     for client in (a, b):
         client.connection.open(CHANNEL, read=READ, write=WRITE)
         seen += [event.incarnation for event in client.pump() if isinstance(event, events.ChannelOpened)]
