@@ -18,7 +18,7 @@ def _page(page: bytes, number: int, key: bytes) -> bytes:
     start = 24 if number == 1 else 0
     count = struct.pack("<I", (struct.unpack("<I", counter)[0] + 1) & 0xFFFFFFFF)
     stream = Cipher(algorithms.ChaCha20(first[32:], count + nonce[:12]), mode=None).decryptor()
-    return page[:start] + stream.update(page[start:-32]) + page[-32:]
+    return page[:start] + stream.update(page[start:-32]) + bytes(32)
 
 
 def decrypted(content: bytes, key: bytes, *, page_size: int = 4096) -> bytes:

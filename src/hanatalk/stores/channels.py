@@ -10,6 +10,7 @@ from hanatalk.cipherfile import EncryptedConnection
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId
 from hanatalk.stores.held import SEQ_BITS, Channel, Fresh
+from hanatalk.stores.shelves import Shelf, list_shelves, shelf_of
 from hanatalk.wire.channels import NO_CONTROL_HASH
 from hanatalk.wire.classes import EntryClass
 
@@ -26,7 +27,7 @@ AckRow: TypeAlias = tuple[int, ReaderId, int]
 
 
 class News(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A row of `batch`; schema/0001.sql says what the fields are."""
+    """A row of `batch_*`; schema/0001.sql says what the fields are."""
 
     landed: list[LandedRow]
     acks: list[AckRow]
@@ -41,30 +42,39 @@ def decode_news(news: bytes) -> News:
 
 
 def read_landing(connection: EncryptedConnection) -> list[LandedRow]:
-    """What lies in `landing` alone, from the rows; works in a process that only reads."""
-    bodies = {n for (n,) in connection.all("SELECT n FROM landing")}
+    """What lies in `landing_*` alone, from the rows; works in a process that only reads."""
+    shelves = frozenset(list_shelves(connection))
     found: list[LandedRow] = []
-    for (news,) in connection.all("SELECT news FROM batch ORDER BY n"):
-        for row in decode_news(news).landed:
-            copied = connection.one("SELECT 1 FROM entry WHERE n = ?", (row[1] << SEQ_BITS | row[2],))
-            if row[0] in bodies and copied is None:
-                found.append(row)
+    for side in (0, 1):
+        bodies = {n for (n,) in connection.all(f"SELECT n FROM landing_{side}")}  # noqa: S608
+        for (news,) in connection.all(f"SELECT news FROM batch_{side} ORDER BY n"):  # noqa: S608
+            for row in decode_news(news).landed:
+                shelf = shelf_of(EntryClass(row[3]), row[4])
+                copied = shelf in shelves and is_settled(connection, shelf, row[1] << SEQ_BITS | row[2])
+                if row[0] in bodies and not copied:
+                    found.append(row)
     return found
 
 
+def is_settled(connection: EncryptedConnection, shelf: Shelf, key: int) -> bool:
+    """Whether the entry lies on the shelf."""
+    return connection.one(f"SELECT 1 FROM {shelf.table} WHERE n = ?", (key,)) is not None  # noqa: S608
+
+
 class Channels:
-    """RAM's view of the tables `channel`, `reader`, `landing` and `batch`."""
+    """RAM's view of the tables `channel`, `reader`, `landing_*` and `batch_*`."""
 
     def __init__(self, connection: EncryptedConnection) -> None:
         self._connection = connection
         self._by_id: dict[ChannelId, Channel] = {}  # least recently loaded first
         self._by_number: dict[int, Channel] = {}
-        self._landing: dict[int, Fresh] = {}  # by row number, in order of arrival
+        self._landing: tuple[dict[int, Fresh], dict[int, Fresh]] = ({}, {})  # by row number, in order of arrival
         self._acked: dict[Channel, None] = {}  # channels whose readers are further than the table `reader` says
         self._earliest_day = FAR_DAY
         self._next_landing = 1
-        self._first_batch = 1
         self._next_batch = 1
+        self._batches = [0, 0]  # rows in `batch_0` and `batch_1`
+        self.side = 0  # the pair that takes what arrives
         self.entries = 0  # held in all
         self.bytes = 0
 
@@ -74,33 +84,28 @@ class Channels:
             channel.clear()
         self._by_id.clear()
         self._by_number.clear()
-        self._landing.clear()
         self._acked.clear()
         self.entries, self.bytes = map(int, self._connection.only("SELECT total(entries), total(bytes) FROM channel"))
-        bodies = {n for (n,) in self._connection.all("SELECT n FROM landing")}
-        batches = self._connection.all("SELECT n, news FROM batch ORDER BY n")
-        for batch, news in batches:
-            decoded = decode_news(news)
-            for row in decoded.landed:
-                self._reload_fresh(batch, row, has_body=row[0] in bodies)
-            for number, reader, seq in decoded.acks:
-                if number in self._by_number or self._taken(number):  # else it was forgotten since
-                    channel = self.by_number(number)
-                    channel.readers[reader] = max(seq, channel.readers.get(reader, 0))
-                    self._acked[channel] = None
-        self._next_landing = max(self._landing, default=0) + 1
-        self._first_batch = batches[0][0] if batches else 1
-        self._next_batch = batches[-1][0] + 1 if batches else 1
+        shelves = frozenset(list_shelves(self._connection))
+        last = [0, 0]
+        for side, landing in enumerate(self._landing):
+            landing.clear()
+            bodies = {n for (n,) in self._connection.all(f"SELECT n FROM landing_{side}")}  # noqa: S608
+            batches = self._connection.all(f"SELECT n, news FROM batch_{side} ORDER BY n")  # noqa: S608
+            self._batches[side] = len(batches)
+            last[side] = batches[-1][0] if batches else 0
+            for _, news in batches:
+                self._reload_batch(side, decode_news(news), bodies=bodies, shelves=shelves)
+        self.side = last.index(max(last))
+        self._next_landing = max((n for landing in self._landing for n in landing), default=0) + 1
+        self._next_batch = max(last) + 1
 
-    def _reload_fresh(self, batch: int, row: LandedRow, *, has_body: bool) -> None:
-        n, number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size = row
-        channel = self.by_number(number)
-        copied = self._connection.one("SELECT 1 FROM entry WHERE n = ?", (channel.first_key | seq,)) is not None
-        self.land(
-            Fresh(
+    def _reload_batch(self, side: int, news: News, *, bodies: set[int], shelves: frozenset[Shelf]) -> None:
+        for n, number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size in news.landed:
+            fresh = Fresh(
                 n=n,
-                batch=batch,
-                channel=channel,
+                side=side,
+                channel=self.by_number(number),
                 seq=seq,
                 turn=turn,
                 entry_class=EntryClass(entry_class),
@@ -109,10 +114,15 @@ class Channels:
                 burn_after=burn_after,
                 erase_hash=erase_hash,
                 entry_id=entry_id,
-                alive=has_body or copied,
-                copied=copied,
             )
-        )
+            fresh.copied = fresh.shelf in shelves and is_settled(self._connection, fresh.shelf, fresh.key)
+            fresh.alive = fresh.copied or n in bodies
+            self.land(fresh)
+        for number, reader, seq in news.acks:
+            if number in self._by_number or self._taken(number):  # else it was forgotten since
+                channel = self.by_number(number)
+                channel.readers[reader] = max(seq, channel.readers.get(reader, 0))
+                self._acked[channel] = None
 
     def find(self, channel_id: ChannelId) -> Channel | None:
         channel = self._by_id.get(channel_id)
@@ -220,7 +230,7 @@ class Channels:
 
     def evict(self) -> None:
         """Let go of the channels loaded longest ago, if there are too many."""
-        if len(self._by_id) <= MOST_KEPT + len(self._landing):
+        if len(self._by_id) <= MOST_KEPT + self.landed:
             return
         for channel in list(self._by_id.values())[: MOST_KEPT // 8]:
             del self._by_id[channel.channel_id], self._by_number[channel.number]
@@ -233,22 +243,19 @@ class Channels:
         self._next_landing += 1
         return self._next_landing - 1
 
-    @property
-    def batch(self) -> int:
-        """The row of `batch` that the next commit writes, if it writes one."""
-        return self._next_batch
-
-    def batch_written(self) -> None:
+    def next_batch(self) -> int:
+        self._batches[self.side] += 1
         self._next_batch += 1
+        return self._next_batch - 1
 
     def acked(self, channel: Channel) -> None:
         """A reader of it is further."""
         self._acked[channel] = None
 
     def land(self, fresh: Fresh) -> None:
-        if not self._landing or fresh.day < self._earliest_day:
+        if not self.landed or fresh.day < self._earliest_day:
             self._earliest_day = fresh.day
-        self._landing[fresh.n] = fresh
+        self._landing[fresh.side][fresh.n] = fresh
         fresh.channel.add(fresh)
         if fresh.alive and not fresh.copied:
             self.entries += 1
@@ -266,38 +273,38 @@ class Channels:
 
     @property
     def landed(self) -> int:
-        return len(self._landing)
+        return len(self._landing[0]) + len(self._landing[1])
 
     def earliest_landed_day(self) -> int:
         """No fresh row is of an earlier day (a clock may have gone back in between)."""
-        return self._earliest_day if self._landing else FAR_DAY
+        return self._earliest_day if self.landed else FAR_DAY
 
-    def landed_before(self, batch: int, *, least: int) -> tuple[list[Fresh], int]:
-        """Fresh rows of whole batches below this one, oldest first, no batch more once there are `least`.
+    @property
+    def unsettled(self) -> bool:
+        """Whether `batch_0` or `batch_1` has rows."""
+        return any(self._batches)
 
-        The number is the batch that the rows end before.
+    def turn_around(self) -> tuple[list[Fresh], list[Channel]]:
+        """Let the other pair take what arrives from now on, if it is empty and this one is not.
+
+        :returns: what the pair holds that is to be settled now, in order of arrival, and the channels whose readers
+            are further than the table `reader` says.
         """
-        found: list[Fresh] = []
-        for fresh in self._landing.values():
-            if fresh.batch >= batch or (len(found) >= least and fresh.batch != found[-1].batch):
-                return found, min(batch, fresh.batch)
-            found.append(fresh)
-        return found, batch
-
-    def has_batches_before(self, batch: int) -> bool:
-        return min(batch, self._next_batch) > self._first_batch
-
-    def all_acked(self) -> list[Channel]:
-        """Channels whose readers are further than the table `reader` says."""
-        return list(self._acked)
+        if not self._batches[1 - self.side]:
+            self.side = 1 - self.side
+        return list(self._landing[1 - self.side].values()), list(self._acked)
 
     def readers_settled(self, channel: Channel) -> None:
         self._acked.pop(channel, None)
 
-    def batches_settled(self, before: int) -> None:
-        self._first_batch = before
-
     def lift(self, fresh: Fresh) -> None:
-        """The row is settled and leaves `landing`."""
-        del self._landing[fresh.n]
+        """It is settled; its row goes when the pair is cleared."""
+        del self._landing[fresh.side][fresh.n]
         fresh.channel.drop(fresh)
+
+    def clear_side(self) -> None:
+        """Clear the pair that is settled, every page of it."""
+        side = 1 - self.side
+        self._connection.execute(f"DELETE FROM landing_{side}")  # noqa: S608
+        self._connection.execute(f"DELETE FROM batch_{side}")  # noqa: S608
+        self._batches[side] = 0

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId
+from hanatalk.stores.shelves import Shelf, shelf_of
 from hanatalk.wire.classes import EntryClass
 
-SEQ_BITS = 32  # a row number of `entry` is channel number << SEQ_BITS | seq
+SEQ_BITS = 32  # a row number of a shelf is channel number << SEQ_BITS | seq
 
 
 class Fresh(msgspec.Struct, gc=False, eq=False):
-    """A message or attachment that has just arrived: its body is a row of `landing`, the rest is named in `batch`.
+    """A message or attachment that has just arrived: its body is a row of `landing_*`, the rest is named in `batch_*`.
 
     Out of the garbage collector's sight, there are many and they come and go: `Channel.drop` breaks the cycle.
     """
 
     n: int  # its row number: order of arrival
-    batch: int  # the row of `batch` that names it
+    side: int  # 0 or 1: of which of the two tables
     channel: "Channel"
     seq: int
     turn: int
@@ -30,11 +31,15 @@ class Fresh(msgspec.Struct, gc=False, eq=False):
     erase_hash: bytes | None
     entry_id: EntryId
     alive: bool = True  # False: burned, erased or expired; only its answer is still to be settled
-    copied: bool = False  # it lies in `entry` too
+    copied: bool = False  # it lies on its shelf too
 
     @property
     def key(self) -> int:
         return self.channel.number << SEQ_BITS | self.seq
+
+    @property
+    def shelf(self) -> Shelf:
+        return shelf_of(self.entry_class, self.day)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +67,7 @@ class Channel:
     readers_stored: bool = False  # rows in `reader` name it
     fresh: dict[int, Fresh] = field(default_factory=dict)  # by seq
     fresh_ids: dict[EntryId, Fresh] = field(default_factory=dict)
-    waiting: dict[int, Fresh] = field(default_factory=dict)  # those in `landing` alone that wait for readers
+    waiting: dict[int, Fresh] = field(default_factory=dict)  # those in `landing_*` alone that wait for readers
     order: list[int] = field(default_factory=list)  # seqs of `fresh` ascending; may name some that are gone
 
     def __post_init__(self) -> None:
@@ -106,13 +111,13 @@ class Channel:
         self.burning -= burns
 
     def settle(self, size: int, *, burns: bool) -> None:
-        """A fresh entry lies in `entry` now."""
+        """A fresh entry lies on its shelf now."""
         self.settled_entries += 1
         self.settled_bytes += size
         self.settled_burning += burns
 
     def unsettle(self, size: int, *, burns: bool) -> None:
-        """An entry left `entry`."""
+        """An entry left its shelf."""
         self.settled_entries -= 1
         self.settled_bytes -= size
         self.settled_burning -= burns
@@ -134,7 +139,7 @@ class Channel:
         self.waiting.clear()
 
     def unsettled(self, *, after: int, until: int | None = None) -> Iterator[Fresh]:
-        """Fresh entries that are held and lie in `landing` alone, oldest first, after < seq <= until."""
+        """Fresh entries that are held and lie in `landing_*` alone, oldest first, after < seq <= until."""
         order = self.order
         for index in range(bisect_right(order, after), len(order)):
             if until is not None and order[index] > until:

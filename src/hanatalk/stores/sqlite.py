@@ -42,16 +42,19 @@ from hanatalk.stores.interface import (
     Taken,
 )
 from hanatalk.stores.settling import Settling
+from hanatalk.stores.shelves import Shelf, Shelves, list_shelves, shelf_of
 from hanatalk.stores.sweeping import Sweep
 from hanatalk.wire.channels import NO_CONTROL_HASH, next_control_hash
 from hanatalk.wire.classes import EntryClass
 
 APPLICATION = 0x48414E52  # "HANR", the file's application_id
 SCHEMA = 1
-MOST_LANDED = 65_536  # rows in `landing` above which `apply` itself settles some; bounds RAM to some 30 MB
+MOST_LANDED = 65_536  # rows in `landing_*` above which `apply` itself settles some; bounds RAM to some 30 MB
 LOG_PAGES = 2_048  # pages in the write-ahead log (8 MiB) from which on it is copied into the database
 MOST_LOG_PAGES = 32_768  # from which on the writer stops to do it itself
 CACHE_KIB = 64 << 10
+RENEWED_WHEN_IDLE = 8 << 20  # bytes held up to which worn shelves are written anew as soon as nothing else is to do
+RENEWED_ON_SWEEP = 256 << 20  # and once a day
 
 
 class SqliteStore:
@@ -75,16 +78,19 @@ class SqliteStore:
                 self._log_limit = LOG_PAGES
                 self._busy = False  # something was applied since the last look
                 self._connection.set_wal_hook(self._on_logged)
+                self._shelves = Shelves(self._connection)
                 self._channels = Channels(self._connection)
                 self._checkpointer = Checkpointer(lambda: _connect(path, key))
-                self._settling = Settling(self._connection, self._channels, answer_days=self._retention.answer_days)
-                self._sweep = Sweep(self._connection, self._retention)
+                self._settling = Settling(
+                    self._connection, self._channels, self._shelves, answer_days=self._retention.answer_days
+                )
+                self._sweep = Sweep(self._connection, self._shelves, self._retention)
             self._stale = True
             self._swept = False
             self._closed = False
             # What one batch wants written, gathered so that each table is written once.
             self._bodies: list[tuple[int, bytes]] = []
-            self._burned: list[tuple[int]] = []
+            self._burned: tuple[list[tuple[int]], list[tuple[int]]] = ([], [])  # of either side
             self._landed: list[LandedRow] = []
             self._acks: list[AckRow] = []
             self._dirty: dict[Channel, None] = {}
@@ -136,6 +142,7 @@ class SqliteStore:
             self._forget_gathered()
             self._settling.restart()
             with mapped_errors():
+                self._shelves.reload()
                 self._channels.reload()
             self._stale = False
 
@@ -210,7 +217,7 @@ class SqliteStore:
         self._channels.land(
             Fresh(
                 n,
-                self._channels.batch,
+                self._channels.side,
                 channel,
                 seq,
                 turn,
@@ -231,12 +238,11 @@ class SqliteStore:
         channel.last_day = max(channel.last_day, day)
         key = channel.first_key | channel.head
         execute(
-            "INSERT INTO entry (n, class, day, turn, is_commit, burn_after, erase_hash, body)"
-            " VALUES (?, ?, ?, ?, ?, NULL, ?, ?)",
+            f"INSERT INTO {self._shelves.open(shelf_of(append.entry_class, day))}"  # noqa: S608
+            " VALUES (?, ?, ?, ?, NULL, ?, ?)",
             (
                 key,
                 int(append.entry_class),
-                day,
                 channel.turn,
                 append.commit,
                 rules.erasable_by(append),
@@ -251,7 +257,7 @@ class SqliteStore:
             )
             execute("INSERT INTO control (n, hash) VALUES (?, ?)", (key, channel.control_hash))
         else:
-            execute("INSERT INTO invite (n) VALUES (?)", (key,))
+            execute("INSERT INTO invite (n, day) VALUES (?, ?)", (key, day))
         execute(
             "INSERT OR REPLACE INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)",
             (channel.number, append.entry_id, channel.head, channel.turn, day),
@@ -279,30 +285,27 @@ class SqliteStore:
         channel.readers[acknowledge.reader] = seq
         cursors = list(channel.readers.values())
         burned = 0
-        for waiting_seq, readers, size in waiting:
+        for waiting_seq, readers, size, shelf in waiting:
             if len(cursors) >= readers and sum(cursor >= waiting_seq for cursor in cursors) >= readers:
-                self._remove(channel, waiting_seq, size, burns=True, day=day)
+                self._remove(channel, waiting_seq, size, shelf=shelf, burns=True, day=day)
                 burned += 1
         if channel.burning:
             self._channels.acked(channel)
             self._acks.append((channel.number, acknowledge.reader, seq))
         return Acknowledged(burned)
 
-    def _waiting(self, channel: Channel, *, after: int, until: int) -> list[tuple[int, int, int]]:
-        """Seq, burn_after and size of the entries that wait for readers, after < seq <= until."""
-        found: list[tuple[int, int, int]] = []
+    def _waiting(self, channel: Channel, *, after: int, until: int) -> list[tuple[int, int, int, Shelf | None]]:
+        """Seq, burn_after, size and shelf of the entries that wait for readers, after < seq <= until."""
+        found: list[tuple[int, int, int, Shelf | None]] = []
         if channel.settled_burning:
             first = channel.first_key
-            rows = self._connection.all(
-                "SELECT n, burn_after, length(body) FROM entry WHERE n > ? AND n <= ? AND burn_after IS NOT NULL",
-                (first | after, first | until),
-            )
-            found.extend((n - first, burn_after, size) for n, burn_after, size in rows)
+            for n, burn_after, size, day in self._connection.all(self._shelves.waiting, (first | after, first | until)):
+                found.append((n - first, burn_after, size, Shelf(True, day)))
         for seq, fresh in channel.waiting.items():
             if seq > until:
                 break
             if seq > after and fresh.burn_after is not None:
-                found.append((seq, fresh.burn_after, fresh.size))
+                found.append((seq, fresh.burn_after, fresh.size, None))
         return found
 
     def _take(self, take: Take, day: int) -> Taken:
@@ -311,11 +314,12 @@ class SqliteStore:
             return Taken(None, None)
         bounds = (channel.first_key, channel.end_key)
         found = self._connection.one(
-            "SELECT n FROM invite WHERE n > ? AND n < ? AND take_id = ? ORDER BY n LIMIT 1", (*bounds, take.take_id)
+            "SELECT n, day FROM invite WHERE n > ? AND n < ? AND take_id = ? ORDER BY n LIMIT 1",
+            (*bounds, take.take_id),
         )
         if found is None:
             found = self._connection.one(
-                "SELECT n FROM invite WHERE n > ? AND n < ? AND take_id IS NULL ORDER BY n LIMIT 1", bounds
+                "SELECT n, day FROM invite WHERE n > ? AND n < ? AND take_id IS NULL ORDER BY n LIMIT 1", bounds
             )
             if found is None:
                 channel.refused_takes += 1
@@ -324,8 +328,10 @@ class SqliteStore:
             self._connection.execute(
                 "UPDATE invite SET take_id = ?, taken_day = ? WHERE n = ?", (take.take_id, day, found[0])
             )
-        (body,) = self._connection.only("SELECT body FROM entry WHERE n = ?", found)
-        return Taken(found[0] - channel.first_key, body)
+        key, appended = found
+        table = shelf_of(EntryClass.INVITE, appended).table
+        (body,) = self._connection.only(f"SELECT body FROM {table} WHERE n = ?", (key,))  # noqa: S608
+        return Taken(key - channel.first_key, body)
 
     def _erase(self, erase: Erase, day: int) -> Erased | Refusal:
         channel = self._channels.find(erase.channel_id)
@@ -334,34 +340,37 @@ class SqliteStore:
         if not 1 <= erase.seq <= channel.head:
             return Refusal("unknown-entry")
         fresh = channel.fresh.get(erase.seq)
+        shelf: Shelf | None = None
         if fresh is not None:
             if not fresh.alive:
                 return Erased()
             wanted, size, burns = fresh.erase_hash, fresh.size, fresh.burn_after is not None
         else:
-            found = self._connection.one(
-                "SELECT erase_hash, length(body), burn_after IS NOT NULL FROM entry WHERE n = ?",
-                (channel.first_key | erase.seq,),
-            )
+            if not channel.settled_entries:
+                return Erased()
+            found = self._connection.one(self._shelves.finding, (channel.first_key | erase.seq,))
             if found is None:
                 return Erased()
-            wanted, size, burns = found
+            short, appended, wanted, size, burns = found
+            shelf = Shelf(bool(short), appended)
         if not rules.may_erase(wanted, erase.erase_token):
             return Refusal("wrong-token")
-        self._remove(channel, erase.seq, size, burns=bool(burns), day=day)
+        self._remove(channel, erase.seq, size, shelf=shelf, burns=bool(burns), day=day)
         return Erased()
 
-    def _remove(self, channel: Channel, seq: int, size: int, *, burns: bool, day: int) -> None:
-        """Take an entry out of every table that holds its bytes."""
+    def _remove(self, channel: Channel, seq: int, size: int, *, shelf: Shelf | None, burns: bool, day: int) -> None:
+        """Take an entry out of every table that holds its bytes. It is fresh, or on a shelf, or both."""
         fresh = channel.fresh.get(seq)
         if fresh is not None:
             fresh.alive = False
             channel.waiting.pop(seq, None)
-            self._burned.append((fresh.n,))
-        if fresh is None or fresh.copied:
+            self._burned[fresh.side].append((fresh.n,))
+            shelf = fresh.shelf if fresh.copied else None
+        if shelf is not None:
             key = channel.first_key | seq
-            self._connection.execute("DELETE FROM entry WHERE n = ?", (key,))
-            self._connection.execute("DELETE FROM invite WHERE n = ?", (key,))
+            self._shelves.remove(shelf, key)
+            if not shelf.short:
+                self._connection.execute("DELETE FROM invite WHERE n = ?", (key,))
             channel.unsettle(size, burns=burns)
             self._dirty[channel] = None
         channel.last_day = max(channel.last_day, day)
@@ -374,21 +383,26 @@ class SqliteStore:
 
     def _flush(self) -> None:
         many = self._connection.executemany
+        side = self._channels.side
         if self._bodies:
-            many("INSERT INTO landing (n, body) VALUES (?, ?)", self._bodies)
-        if self._burned:
-            many("DELETE FROM landing WHERE n = ?", self._burned)
+            many(f"INSERT INTO landing_{side} (n, body) VALUES (?, ?)", self._bodies)  # noqa: S608
+        for of_side, burned in enumerate(self._burned):
+            if burned:
+                many(f"DELETE FROM landing_{of_side} WHERE n = ?", burned)  # noqa: S608
         if self._landed or self._acks:
             news = msgspec.msgpack.encode((self._landed, self._acks))
-            self._connection.execute("INSERT INTO batch (n, news) VALUES (?, ?)", (self._channels.batch, news))
-            self._channels.batch_written()
+            self._connection.execute(
+                f"INSERT INTO batch_{side} (n, news) VALUES (?, ?)",  # noqa: S608
+                (self._channels.next_batch(), news),
+            )
         if self._dirty:
             self._channels.save(self._dirty)
         self._forget_gathered()
 
     def _forget_gathered(self) -> None:
         self._bodies.clear()
-        self._burned.clear()
+        for burned in self._burned:
+            burned.clear()
         self._landed.clear()
         self._acks.clear()
         self._dirty.clear()
@@ -419,8 +433,8 @@ class SqliteStore:
         after = max(after, 0)
         with mapped_errors():
             cursor = self._connection.execute(
-                "SELECT n, turn, class, is_commit, body FROM entry WHERE n > ? AND n < ? ORDER BY n LIMIT ?",
-                (channel.first_key | after, channel.end_key, max(entries, 0)),
+                self._shelves.reading if channel.settled_entries else "SELECT 0 WHERE 0",
+                (channel.first_key | after, channel.end_key, max(entries, 0)) if channel.settled_entries else (),
             )
             rows: Iterator[tuple[Any, ...]] = iter(cursor)
             settled = next(rows, None)
@@ -439,7 +453,10 @@ class SqliteStore:
                     )
                     settled = next(rows, None)
                 else:
-                    (body,) = self._connection.only("SELECT body FROM landing WHERE n = ?", (fresh.n,))
+                    (body,) = self._connection.only(
+                        f"SELECT body FROM landing_{fresh.side} WHERE n = ?",  # noqa: S608
+                        (fresh.n,),
+                    )
                     entry = StoredEntry(
                         seq=fresh.seq, turn=fresh.turn, entry_class=fresh.entry_class, commit=False, entry=body
                     )
@@ -484,24 +501,39 @@ class SqliteStore:
         if expired:
             self._swept = True
             self._channels.evict()
-        elif self._swept:
-            self._swept = not self._empty_log()
+        else:
+            while self._renew_worn(most=RENEWED_ON_SWEEP):
+                self._swept = True
+            if self._swept:
+                self._swept = not self._empty_log()
         return expired
 
-    def _expire_entry(self, key: int, entry_class: EntryClass, size: int, *, burns: bool, due: int) -> None:
+    def _expire_entry(
+        self, shelf: Shelf, key: int, size: int, *, entry_class: EntryClass, burns: bool, due: int
+    ) -> None:
         channel = self._channels.by_number(key >> SEQ_BITS)
         seq = key - channel.first_key
-        self._remove(channel, seq, size, burns=burns, day=due)
+        self._remove(channel, seq, size, shelf=shelf, burns=burns, day=due)
         if entry_class is EntryClass.CONTROL:
             self._connection.execute("DELETE FROM control WHERE n > ? AND n < ?", (channel.first_key, key))
             channel.control_base = max(channel.control_base, seq)
             self._dirty[channel] = None
+
+    def _renew_worn(self, *, most: int) -> bool:
+        """Write one shelf anew that entries have left, if the store holds at most so many bytes (HT-S-013)."""
+        if not self._shelves.worn or self._channels.bytes > most:
+            return False
+        with self._writing():
+            self._shelves.renew()
+        return True
 
     def tend(self) -> bool:
         self._ready()
         if self._settle_step():
             return True
         idle, self._busy = not self._busy, False
+        if idle and self._renew_worn(most=RENEWED_WHEN_IDLE):
+            return True
         if self._checkpointer.busy or not self._log_pages:
             return False
         if self._log_pages <= CLOSE_ENOUGH or (idle and self._checkpointer.finished):
@@ -513,8 +545,7 @@ class SqliteStore:
     def settle(self) -> None:
         """Settle everything that has landed. :raises StorageError: the disk"""
         self._ready()
-        while self._settling.running or self._channels.has_batches_before(self._channels.batch):
-            self._settling.include_all()
+        while self._channels.unsettled:
             self._settle_step()
 
     def _settle_step(self) -> bool:
@@ -569,6 +600,8 @@ class SqliteStore:
             return
         try:
             self.settle()
+            while self._renew_worn(most=RENEWED_WHEN_IDLE):
+                pass
             self._empty_log()
         finally:
             self._closed = True
@@ -598,11 +631,12 @@ def _migrate(connection: EncryptedConnection) -> None:
 def read_holdings(connection: EncryptedConnection) -> list[Holding]:
     """`Store.holdings` from the rows alone; works in a process that only reads."""
     counts: Counter[tuple[bytes, int, int, int]] = Counter()
-    for channel_id, entry_class, day, size, count in connection.all(
-        "SELECT channel_id, class, day, length(body), count(*) FROM entry JOIN channel ON number = entry.n >> 32"
-        " GROUP BY 1, 2, 3, 4"
-    ):
-        counts[channel_id, entry_class, day, size] = count
+    for shelf in list_shelves(connection):
+        for channel_id, entry_class, size, count in connection.all(
+            "SELECT channel_id, class, length(body), count(*)"  # noqa: S608
+            f" FROM {shelf.table} AS shelf JOIN channel ON number = shelf.n >> 32 GROUP BY 1, 2, 3"
+        ):
+            counts[channel_id, entry_class, shelf.day, size] += count
     for row in read_landing(connection):
         (channel_id,) = connection.only("SELECT channel_id FROM channel WHERE number = ?", (row[1],))
         counts[channel_id, row[3], row[4], row[9]] += 1
