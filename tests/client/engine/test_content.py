@@ -65,7 +65,7 @@ def test_a_flipped_bit_parses_or_is_content_error(place: int, bit: int) -> None:
     try:
         content.parse(bytes(changed))
     except ContentError as error:
-        assert error.code == "content.malformed"  # noqa: PT017
+        assert error.code == "content.malformed"
 
 
 def test_nested_garbage_is_bounded() -> None:

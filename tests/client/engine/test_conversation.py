@@ -6,6 +6,7 @@ from tests.client.people import World
 
 from hanatalk.client import events
 from hanatalk.errors import ContentError
+from hanatalk.localdb.rows import Message
 
 
 def test_two_people_become_a_conversation(world: World) -> None:
@@ -63,6 +64,7 @@ def test_the_one_goes_out_after_reading_and_not_before(pair: Pair) -> None:
 
 
 def test_messages_keep_their_order_both_ways(pair: Pair) -> None:
+    """HT-C-002: numbered from 1 by each device, Hello first."""
     for number in range(20):
         pair.minji.send(pair.conversation, f"m{number}")
         pair.jihoon.send(pair.conversation, f"j{number}")
@@ -71,6 +73,8 @@ def test_messages_keep_their_order_both_ways(pair: Pair) -> None:
         texts = person.texts(pair.conversation)
         assert [text for text in texts if text[0] == "m"] == [f"m{n}" for n in range(20)]
         assert [text for text in texts if text[0] == "j"] == [f"j{n}" for n in range(20)]
+        rows = person.engine._core.db.find(Message, "1 ORDER BY device, counter")
+        assert [row.counter for row in rows] == [*range(1, 22), *range(1, 22)]
 
 
 def test_sent_offline_arrives_once_after_a_restart(pair: Pair) -> None:

@@ -319,7 +319,7 @@ def _greet(core: Core, conversation: ConversationId, relay: policy.Relay, now: i
 
 
 def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
-    """Somebody left a Welcome for one of our KeyPackages: join, once (T-033)."""
+    """Somebody left a Welcome for one of our KeyPackages (HT-M-013): join, once (T-033)."""
     package = core.db.first(KeyPackage, "ref = ?", channel.owner)
     if package is None or package.used:
         return

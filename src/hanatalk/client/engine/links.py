@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,7 @@ from hanatalk.ids import ReadToken, RelayKey
 
 SCHEME = "hana:"
 LIMIT = 2048  # characters
+CHECK = 4  # bytes of SHA-256 at the end
 
 Thirty2 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
@@ -39,7 +41,13 @@ class InviteLink(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
 
 def compose(link: InviteLink) -> str:
     """The link as text."""
-    return SCHEME + base64.urlsafe_b64encode(msgspec.msgpack.encode(link)).decode().rstrip("=")
+    raw = msgspec.msgpack.encode(link)
+    return SCHEME + base64.urlsafe_b64encode(raw + _check(raw)).decode().rstrip("=")
+
+
+def _check(raw: bytes) -> bytes:
+    """So that a mistyped character is told from a link that was used."""
+    return hashlib.sha256(raw).digest()[:CHECK]
 
 
 def parse(text: str) -> InviteLink:
@@ -53,7 +61,7 @@ def parse(text: str) -> InviteLink:
     encoded = text.removeprefix(SCHEME)
     try:
         raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        link = msgspec.msgpack.decode(raw, type=InviteLink)
+        link = msgspec.msgpack.decode(raw[:-CHECK], type=InviteLink)
     except (binascii.Error, ValueError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ContentError("invite.malformed") from None
     if compose(link) != text:  # one link, one spelling

@@ -24,7 +24,7 @@ def stream(core: Core, conversation: ConversationId, device: DeviceKey) -> Strea
 
 
 def read_up_to(core: Core, row: Stream) -> int:
-    """Everything of this device up to this counter is read here (messages that are no person's read themselves)."""
+    """Everything of this device up to this counter is read here; what no person wrote reads itself (HT-C-023)."""
     first_unread = core.db.value(
         "SELECT min(counter) FROM message WHERE conversation = ? AND device = ? AND read = 0 AND kind = ?",
         row.conversation,

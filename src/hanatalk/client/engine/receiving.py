@@ -95,7 +95,7 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
         return  # of an epoch that is over: its number is missing and will be asked for
     except mls.Replay:
         return  # shown before (T-011)
-    except (mls.PathFault, mls.Evicted) as error:
+    except (mls.PathFault, mls.Evicted) as error:  # HT-M-038: no later candidate is taken
         core.db.execute(
             "UPDATE conversation SET state = ? WHERE conversation = ?", ConversationState.BROKEN, row.conversation
         )

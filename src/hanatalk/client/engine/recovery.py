@@ -1,4 +1,4 @@
-"""A relay that forgot or went back gets again what it lost, control entries first (HT-M-050 … HT-M-053)."""
+"""A relay that forgot or went back gets again what it lost, control entries first (HT-M-050, HT-M-051, HT-M-052)."""
 
 import msgspec
 

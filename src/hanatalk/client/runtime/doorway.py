@@ -18,6 +18,8 @@ from hanatalk.errors import HanaError, ProfileError
 
 NAME = "hana.sock"
 LINE = 64 << 20  # bytes of one answer at most
+GRACE = 0.05  # seconds between closing the door and sending away who stands in it
+CALL_WAIT = 12.0  # seconds a call may take to end once the door is closed
 
 
 class Failure(msgspec.Struct, frozen=True, tag="error", tag_field="answer"):
@@ -57,6 +59,7 @@ class Doorway:
         self._owner = owner
         self._listener: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[None]] = set()  # of these, in the middle of a call
 
     async def start(self, home: Path) -> None:
         """Listen. A socket left by a killed owner is replaced: the caller holds the profile's lock."""
@@ -70,10 +73,16 @@ class Doorway:
                 os.umask(before)
 
     async def stop(self, home: Path) -> None:
-        """Stop listening and end what is open."""
+        """Stop listening; calls that have begun are answered, then everything is closed."""
         if self._listener is not None:
             self._listener.close()
-        for task in list(self._open):
+        if self._open:
+            await asyncio.sleep(GRACE)  # who has just connected has its call on the way
+        for task in self._open - self._busy:
+            task.cancel()
+        if self._busy:
+            await asyncio.wait(self._busy, timeout=CALL_WAIT)
+        for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
         with contextlib.suppress(FileNotFoundError):
@@ -89,11 +98,14 @@ class Doorway:
             pass
         finally:
             self._open.discard(task)
+            self._busy.discard(task)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not _same_person(writer.get_extra_info("socket")):
             return
+        task = asyncio.current_task()
+        assert task is not None
         while line := await reader.readline():
             try:
                 call = _calls.decode(line)
@@ -104,12 +116,16 @@ class Doorway:
                 writer.write(_encode(Answer(msgspec.Raw(_encode(calls.Done())))) + b"\n")
                 await self._tell(writer)
                 return
+            self._busy.add(task)
             try:
                 answer: Answer | Failure = Answer(msgspec.Raw(_encode(await self._owner.call(call))))
             except HanaError as error:
                 answer = Failure(type(error).__name__, error.code, dict(error.detail))
             writer.write(_encode(answer) + b"\n")
             await writer.drain()
+            self._busy.discard(task)
+            if self._listener is None or not self._listener.is_serving():
+                return
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
         async for event in self._owner.events():

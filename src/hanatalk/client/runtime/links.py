@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from hanatalk.errors import HanaError, NetworkError
+from hanatalk.errors import HanaError, NetworkError, WireError
 from hanatalk.transport.link import Link, connect
 from hanatalk.wire import events as wire
 from hanatalk.wire.client import ClientConnection
@@ -25,7 +25,7 @@ class RelayLink:
     ) -> None:
         self.url = url
         self.connection = ClientConnection()
-        self.error: NetworkError | None = None  # why it is not connected
+        self.error: HanaError | None = None  # why it is not connected
         self.failures = 0  # in a row
         self._on_connected = on_connected
         self._on_events = on_events
@@ -37,6 +37,7 @@ class RelayLink:
         """Close for good."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
 
     def flush(self) -> None:
         """Write out what the connection has queued."""
@@ -49,11 +50,13 @@ class RelayLink:
             try:
                 await self._once()
                 pause = FIRST_PAUSE
-            except NetworkError as error:
-                self.error = error
-                self.failures += 1
-            except HanaError as error:
+            except WireError as error:
                 self.error = NetworkError("network.broken", why=error.code)
+                self.failures += 1
+            except (
+                HanaError
+            ) as error:  # not reached, refused (RefusedError), or not who it should be (VerificationError)
+                self.error = error
                 self.failures += 1
             self._on_disconnected(self)
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 (spreads reconnects, keeps no secret)
@@ -62,17 +65,25 @@ class RelayLink:
     async def _once(self) -> None:
         self.connection = ClientConnection()
         answered = asyncio.Event()
+        early: list[wire.Event] = []  # the relay may answer before `connect` has returned
+        begun = False
 
         def arrived(found: list[wire.Event]) -> None:
             if any(isinstance(event, wire.HelloAnswered) for event in found):
                 self.error, self.failures = None, 0
                 answered.set()
-            self._on_events(self, found)
+            if begun:
+                self._on_events(self, found)
+            else:
+                early.extend(found)
 
         link = await connect(self.url, self.connection, arrived)
         try:
             self._link = link
             self._on_connected(self)
+            begun = True
+            if early:
+                self._on_events(self, early)
             link.flush()
             try:
                 async with asyncio.timeout(HELLO_WAIT):

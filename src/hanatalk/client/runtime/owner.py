@@ -131,8 +131,8 @@ class Owner:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(waiter, min(left, 0.25))
 
-    def _unreachable(self) -> NetworkError | None:
-        """The error of a wanted relay that cannot be reached right now, if there is one."""
+    def _unreachable(self) -> HanaError | None:
+        """Why a wanted relay cannot be used right now, if there is one."""
         wanted = self._engine.wanted_relays()
         return next(
             (
@@ -143,7 +143,7 @@ class Owner:
             None,
         )
 
-    def _network_error(self) -> NetworkError:
+    def _network_error(self) -> HanaError:
         return self._unreachable() or NetworkError("network.timeout")
 
     # calls --------------------------------------------------------------------------------------------------------

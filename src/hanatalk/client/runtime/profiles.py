@@ -20,6 +20,7 @@ from hanatalk.localdb.vault import FLOOR, KdfCost, KeptIn, Vault, calibrate, os_
 from hanatalk.transport.urls import parse_relay_url
 
 WIPE_WAIT = 5.0  # seconds for a running owner to end
+OWNER_WAIT = 5.0  # seconds for a process that holds the lock to open its door, or to let go
 
 
 class Profile(Protocol):
@@ -102,12 +103,9 @@ async def open_profile(
     """
     kept_in = Vault(home, floor=floor).kept_in()
     lock = ProfileLock(home)
-    try:
-        lock.acquire()
-    except ProfileError as error:
-        if error.code != "profile.in-use":
-            raise
-        yield Remote(home)
+    elsewhere = await _lock_or_connect(lock, home)
+    if elsewhere is not None:
+        yield elsewhere
         return
     try:
         given = passphrase() if kept_in is KeptIn.PASSPHRASE and passphrase is not None else None
@@ -126,6 +124,26 @@ async def open_profile(
         lock.release()
 
 
+async def _lock_or_connect(lock: ProfileLock, home: Path) -> Remote | None:
+    """Take the lock (None), or connect to who holds it; who is just opening or closing the profile is waited for."""
+    deadline = time.monotonic() + OWNER_WAIT
+    while True:
+        try:
+            lock.acquire()
+        except ProfileError as error:
+            if error.code != "profile.in-use":
+                raise
+            owner = Remote(home)
+            with contextlib.suppress(ProfileError):
+                await owner.hold()
+                return owner
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return None
+        await asyncio.sleep(0.02)
+
+
 @contextlib.asynccontextmanager
 async def _owned(home: Path, database: Database) -> AsyncIterator[Owner]:
     owner = Owner(engine.Engine(database))
@@ -135,8 +153,8 @@ async def _owned(home: Path, database: Database) -> AsyncIterator[Owner]:
         owner.start()
         yield owner
     finally:
-        await owner.stop()
         await doorway.stop(home)
+        await owner.stop()
 
 
 def wipe_profile(home: Path) -> None:
