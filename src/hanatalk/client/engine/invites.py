@@ -231,7 +231,7 @@ def _check_key_package(key_package: bytes, chain: accounts.Chain, now: int) -> p
     info = mls.key_package_inspect(key_package)
     if not info.not_before <= now // 1000 + NOT_BEFORE_MARGIN or now // 1000 > info.not_after:
         raise ContentError("key-package.expired")
-    if info.suite not in (mls.SUITE_X_WING, mls.SUITE_X25519):
+    if info.suite not in (mls.SUITE_X_WING, mls.SUITE_X25519):  # HT-M-008
         raise ContentError("key-package.malformed", why="suite")
     accounts.verify_credential(info.credential, info.signature_key, chain)
     return policy.parse_welcome_at(info.extensions)
