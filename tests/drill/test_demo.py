@@ -12,6 +12,12 @@ from hanatalk.client import calls
 from hanatalk.drill import demo, seizing
 from hanatalk.drill.demo import CLAIMS, HELLO, Stage
 from hanatalk.drill.people import Person
+from hanatalk.ids import EntryId, ReadToken, WriteToken
+from hanatalk.transport.link import connect
+from hanatalk.wire.channels import channel_id
+from hanatalk.wire.classes import EntryClass
+from hanatalk.wire.client import ClientConnection
+from hanatalk.wire.events import EntryStored
 
 Sabotage = Callable[[Stage, pytest.MonkeyPatch], Awaitable[None]]
 
@@ -107,6 +113,25 @@ async def shown_twice(stage: Stage, patch: pytest.MonkeyPatch) -> None:
     lie(stage.jihoon, calls.Messages, lambda found: calls.MessageList(messages=found.messages * 2), patch)
 
 
+async def entry_of_an_odd_size(stage: Stage, _: pytest.MonkeyPatch) -> None:
+    connection = ClientConnection()
+    stored = asyncio.Event()
+
+    def arrived(events: list[Any]) -> None:
+        if any(isinstance(event, EntryStored) for event in events):
+            stored.set()
+
+    link = await connect(stage.relay.url, connection, arrived)
+    channel = channel_id(ReadToken(b"r" * 32), WriteToken(b"w" * 32))
+    connection.open(channel, read=b"r" * 32, write=b"w" * 32)
+    entry_id = EntryId(b"e" * 16)
+    connection.append(channel, entry_id=entry_id, entry_class=EntryClass.MESSAGE, entry=b"x" * 700)
+    link.flush()
+    async with asyncio.timeout(5):
+        await stored.wait()
+    link.close()
+
+
 async def text_in_a_log(stage: Stage, _: pytest.MonkeyPatch) -> None:
     (stage.relay.data / "debug.log").write_bytes(b'{"entry": "' + base64.b64encode(b"x" + HELLO.encode()) + b'"}')
 
@@ -135,6 +160,7 @@ SABOTAGE: list[tuple[str, Sabotage]] = [
     ("relay-killed", relay_stays_dead),
     ("relay-killed", relay_never_killed),
     ("relay-killed", shown_twice),
+    ("what-the-relay-saw", entry_of_an_odd_size),
     ("nothing-in-the-relay", text_in_a_log),
     ("found-in-the-profile", nothing_to_find),
     ("nothing-in-locked-profiles", text_in_a_profile_folder),

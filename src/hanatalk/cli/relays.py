@@ -10,6 +10,7 @@ from hanatalk.cli.command import Command, Group, takes_settings
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
 from hanatalk.errors import UsageError
+from hanatalk.ids import ChannelId
 
 relay = Group("relay", lazy={"serve": "relays", "warrant": "relays"}, help="cli.help.relay")
 
@@ -24,6 +25,17 @@ class Days(click.ParamType[tuple[int, int | None]]):
         if match is None:
             raise click.BadParameter(str(value), ctx=ctx, param=param)
         return int(match[1]), int(match[2]) if match[2] else None
+
+
+class Channel(click.ParamType[ChannelId]):
+    """A channel id: 64 hexadecimal digits."""
+
+    name = "channel"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ChannelId:
+        if re.fullmatch(r"[0-9a-fA-F]{64}", str(value), re.ASCII) is None:
+            raise click.BadParameter(str(value), ctx=ctx, param=param)
+        return ChannelId(bytes.fromhex(str(value)))
 
 
 @click.command("serve", cls=Command, help="cli.help.relay-serve")
@@ -65,3 +77,23 @@ def serve(
     )
     # always JSON: scripts read it, and people can too
     run(options, lambda url: output.object({"listening": url, "store": store}))
+
+
+@click.command("warrant", cls=Command, help="cli.help.relay-warrant")
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="cli.relay.data")
+@click.option("--channel", type=Channel(), metavar="ID", help="cli.warrant.channel")
+@click.option("--key-file", type=click.Path(path_type=Path), metavar="PATH", help="cli.relay.key-file")
+@takes_settings
+def warrant(settings: Settings, *, data: Path | None, channel: ChannelId | None, key_file: Path | None) -> None:
+    """Print everything a relay's folder holds. Reads only; works beside a running relay."""
+    from hanatalk.cli import handing_over
+    from hanatalk.relay.warrant import report
+    from hanatalk.stores.opening import BESIDE
+
+    output = Output(settings)
+    key_source = BESIDE if key_file is None else str(key_file)
+    found = report(settings.relay_data if data is None else data, key_source=key_source, channel=channel)
+    if output.is_json:
+        output.object(found.to_dict())
+    else:
+        output.line("\n".join(handing_over.lines(found, output.say)))

@@ -17,6 +17,7 @@ from hanatalk.drill.people import Person
 from hanatalk.drill.processes import RelayProcess
 from hanatalk.drill.searching import Search
 from hanatalk.errors import HanaError, PeerError
+from hanatalk.relay import warrant
 
 Evidence = dict[str, str | int]
 MINJI, JIHOON, THIRD = "민지", "Jihoon", "Somebody"
@@ -252,7 +253,17 @@ async def what_the_relay_saw(stage: Stage) -> Evidence:
     for text in WAITING:
         await stage.minji.send(stage.conversation, text)
     stage.waiting = [entry for entry in seizing.entries(stage.relay.data) if entry not in before]
-    raise NotImplementedError
+    report = warrant.report(stage.relay.data)
+    sizes = {held.size for held in report.entries}
+    waiting = sum(held.count for held in report.entries if held.entry_class == "message")
+    evidence: Evidence = {
+        "entries": sum(held.count for held in report.entries),
+        "waiting": waiting,
+        "channels": len(report.channels),
+        "sizes": ", ".join(str(size) for size in sorted(sizes)),
+        "bytes": report.total,
+    }
+    return _hold(sizes <= seizing.ENTRY_SIZES, waiting >= len(WAITING) == len(stage.waiting), evidence=evidence)
 
 
 async def nothing_in_the_relay(stage: Stage) -> Evidence:
