@@ -2,6 +2,7 @@
 
 import ast
 import os
+import random
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +202,52 @@ def test_read_only_changes_nothing(path: Path) -> None:
     assert caught.value.code == "storage.io"
     reader.close()
     writer.close()
+
+
+def test_reading_what_nobody_has_open_leaves_nothing_beside_it(path: Path) -> None:
+    filled(path).close()
+    path = path.rename(path.with_name("a name with ? # % in it.db"))
+    before = path.read_bytes()
+    reader = opened(path, read_only=True)
+    assert reader.execute("SELECT x FROM t").get == "canary"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    reader.close()
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_what_a_killed_writer_left_in_the_log_is_read(path: Path, tmp_path: Path) -> None:
+    writer = filled(path)
+    left = tmp_path / "left"
+    left.mkdir()
+    for suffix in ("", "-wal"):
+        (left / (path.name + suffix)).write_bytes(path.with_name(path.name + suffix).read_bytes())
+    writer.close()
+    reader = opened(left / path.name, read_only=True)
+    assert reader.execute("SELECT x FROM t").get == "canary"
+    reader.close()
+
+
+def test_writing_anew_leaves_no_copies_in_the_slack_of_pages(path: Path) -> None:
+    """SQLite's secure_delete alone does (the control): rows that were moved and then deleted stay in part."""
+    connection = opened(path)
+    connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, x)")
+    order = random.Random(7).sample(range(2_000), 2_000)
+    with connection:
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(n, b"canary" * (20 + n % 150)) for n in order])
+        connection.executemany("DELETE FROM t WHERE n = ?", [(n,) for n in order if n % 4])
+        connection.execute("UPDATE t SET x = zeroblob(length(x))")
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    assert b"canary" in decrypted(path.read_bytes(), KEY)
+    connection.compact()
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    assert b"canary" not in decrypted(path.read_bytes(), KEY)
+    assert connection.only("SELECT count(*) FROM t") == (500,)
+    for statement in ("VACUUM", "PRAGMA rekey=''", "ATTACH ':memory:' AS other"):
+        with pytest.raises(apsw.Error):  # refused again
+            connection.execute(statement)
+    connection.close()
+    assert not path.read_bytes().startswith(cipherfile.PLAINTEXT_HEADER)
 
 
 def test_another_build_of_apsw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,24 @@ class EncryptedConnection(apsw.Connection):
             raise StorageError("storage.broken")
         return row
 
+    def compact(self) -> None:
+        """Write the whole database anew (VACUUM), outside of any transaction; needs its size in RAM.
+
+        secure_delete clears what is deleted, but when SQLite moves rows between pages it leaves copies in their slack,
+        and a row deleted later does not take these with it. Only writing anew, or dropping the whole table, does.
+        Empty the write-ahead log afterwards (``wal_checkpoint(TRUNCATE)``).
+
+        :raises StorageError: those of `mapped_errors`
+        """
+        self.authorizer = None
+        self.limit(apsw.SQLITE_LIMIT_ATTACHED, 1)  # VACUUM attaches a database in RAM, see temp_store
+        try:
+            with mapped_errors():
+                self.execute("VACUUM")
+        finally:
+            self.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
+            self.authorizer = _authorize
+
     def backup(self, *_: object, **__: object) -> NoReturn:
         """Refused, as source and as target.
 
@@ -116,7 +134,8 @@ def open_cipherfile(
     :param key: 32 bytes, used as they are (no derivation); 32 zero bytes are refused as a mistake.
     :param application: `application_id` of this kind of file; a file of another kind is foreign.
     :param page_size: bytes; counts only when the file is made.
-    :param read_only: never makes or changes the file; reading beside a running writer works.
+    :param read_only: never makes or changes the file; reading beside a running writer works. A file that nobody has
+        open is read without making files beside it.
     :raises StorageError: ``storage.key`` not such a key; ``storage.plaintext`` the file is not encrypted (or would not
         have been); ``storage.foreign`` another key, another kind of file, or no database; ``storage.build``; and those
         of `mapped_errors`.
@@ -127,7 +146,11 @@ def open_cipherfile(
     with mapped_errors():
         fresh = _is_fresh(path, read_only=read_only)
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
-        connection = EncryptedConnection(str(path.absolute()), flags=flags)
+        name = str(path.absolute())
+        if read_only and not path.with_name(path.name + "-wal").exists():
+            name = f"{path.absolute().as_uri()}?immutable=1"  # whoever has it open has a log
+            flags |= apsw.SQLITE_OPEN_URI
+        connection = EncryptedConnection(name, flags=flags)
     try:
         with mapped_errors():
             _unlock(connection, key)
