@@ -29,7 +29,7 @@ COMPANIONS = ("-wal", "-shm", "-journal")  # files that SQLite keeps beside the 
 
 
 class EncryptedConnection(apsw.Connection):
-    """An open encrypted file. It refuses the ways by which SQLite would write a copy that is not encrypted."""
+    """An open encrypted file. It refuses the ways by which SQLite would write a copy that is not (HT-S-005)."""
 
     def all(self, statement: str, bindings: Sequence[str | bytes | int | float | None] = ()) -> list[tuple[Any, ...]]:
         """Every row that the statement gives; what type a column has, the schema says (tables are STRICT)."""
@@ -106,7 +106,7 @@ def mapped_errors() -> Iterator[None]:
 
 
 def check_build() -> None:
-    """Assert that the module named `apsw` is the sqlite3mc build and new enough (`apsw` itself installs the same name).
+    """Assert that `apsw` is the sqlite3mc build and new enough; `apsw` itself installs the same name (HT-S-002).
 
     :raises StorageError: ``storage.build``
     """
@@ -226,7 +226,7 @@ def _check_application(connection: EncryptedConnection, application: int, *, fre
 
 
 def _check_encrypted(connection: EncryptedConnection, path: Path) -> None:
-    """Assert by the file itself that it is encrypted, whatever the PRAGMAs answered."""
+    """Assert by the file itself that it is encrypted, whatever the PRAGMAs answered (HT-S-004)."""
     with mapped_errors(), path.open("rb") as file:
         salt = file.read(SALT_LENGTH)
     if salt == PLAINTEXT_HEADER or len(salt) < SALT_LENGTH:
@@ -251,7 +251,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a small file so that it is there whole (mode 0600, durable) or not at all, whatever was there before.
+    """Write a small file so that it is there whole (0600, durable) or not at all, whatever was there (HT-S-034).
 
     What a former version of it held is overwritten once the new one is in place.
 

@@ -359,6 +359,7 @@ class Conformance:
         assert self.one(store, take(a_channel(), b"a")) == Taken(None, None)
 
     def test_a_taken_entry_goes_after_a_day(self, store: Store) -> None:
+        """HT-S-011"""
         channel = a_channel()
         store.apply([append(channel, b"", INVITE), append(channel, b"", INVITE)], day=DAY)
         self.one(store, take(channel, b"a"), DAY + 5)

@@ -55,6 +55,7 @@ def test_another_key_is_foreign(tmp_path: Path) -> None:
 
 
 def test_a_key_in_ram_leaves_nothing_to_read(tmp_path: Path) -> None:
+    """HT-S-008"""
     channel = a_channel()
     store = open_store("sqlite", data=tmp_path, key_source="ram")
     store.apply([append(channel)], day=DAY)

@@ -62,7 +62,13 @@ def test_t001_without_the_key_the_files_are_noise(path: Path) -> None:
     for state in ("landed", "settled", "closed"):
         raw = b"".join(file.read_bytes() for file in files(path))
         assert len(raw) > 1_000_000
-        for spelling in (b"canary-", b"canary-".decode().encode("utf-16-le"), b"canary-".hex().encode(), KEY, KEY.hex().encode()):
+        for spelling in (
+            b"canary-",
+            b"canary-".decode().encode("utf-16-le"),
+            b"canary-".hex().encode(),
+            KEY,
+            KEY.hex().encode(),
+        ):
             assert spelling not in raw, state
         assert not any(base64.b64encode(b"canary-00000."[shift:])[:12] in raw for shift in range(3)), state
         assert not any(channel in raw for channel in channels), state
@@ -142,7 +148,7 @@ def in_file_order(path: Path) -> list[int]:
 
 
 def test_t004_no_order_across_channels_can_be_read_once_settled(path: Path) -> None:
-    """One entry in each of 2,000 channels. Positive control: before they are settled the order is there, and is said."""
+    """HT-S-023. One entry in each of 2,000 channels. Positive control: before they are settled the order is there."""
     store = SqliteStore(path, key=KEY)
     count = 2_000
     for start in range(0, count, 100):

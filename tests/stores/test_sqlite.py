@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stores.conformance import Conformance, Make
+from tests.stores.conformance import DAY, Conformance, Make, a_channel, acknowledge, append, seqs
 
-from hanatalk.stores.interface import Store
+from hanatalk.errors import StorageError
+from hanatalk.stores import channels, sqlite
+from hanatalk.stores.interface import Store, Stored
 from hanatalk.stores.sqlite import SqliteStore
 
 KEY = bytes(range(32))
@@ -58,3 +60,87 @@ class TestKilledSqliteStore(TestSqliteStore):
             if file.exists():
                 copied.with_name(copied.name + suffix).write_bytes(file.read_bytes())
         return self._stores.make(copied, **settings)
+
+
+def test_in_a_conversation_of_two_no_reader_is_remembered(tmp_path: Path) -> None:
+    """HT-S-024: the acknowledgement burns the entry and leaves nothing; where others are awaited, until they came."""
+    store = SqliteStore(tmp_path / "store.db", key=KEY)
+
+    def remembered() -> list[int]:
+        store.settle()
+        return [
+            store._connection.only(f"SELECT count(*) FROM {table}")[0] for table in ("reader", "batch_0", "batch_1")
+        ]
+
+    two, three = a_channel(), a_channel()
+    store.apply([append(two, burn_after=1), append(three, burn_after=2), append(a_channel())], day=DAY)
+    store.apply([acknowledge(two, b"a", 1)], day=DAY)
+    assert remembered() == [0, 0, 0]
+    store.apply([acknowledge(three, b"a", 1)], day=DAY)
+    assert remembered() == [1, 0, 0]
+    store.apply([acknowledge(three, b"b", 1)], day=DAY)
+    assert remembered() == [0, 0, 0]
+    store.close()
+
+
+def test_a_batch_that_fails_leaves_nothing_and_the_next_goes_on(tmp_path: Path) -> None:
+    """HT-S-017, T-080, T-083: the error has a code, the store works on once there is room."""
+    store = SqliteStore(tmp_path / "store.db", key=KEY)
+    channel = a_channel()
+    store.apply([append(channel)], day=DAY)
+    store._connection.pragma("max_page_count", store._connection.pragma("page_count"))
+    lost = append(channel, b"x" * 60_000)
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"storage\.full"):
+            store.apply([append(channel), lost], day=DAY)
+        assert seqs(store, channel) == [1]
+    store._connection.pragma("max_page_count", 1 << 30)
+    assert store.apply([lost], day=DAY) == [Stored(2, 0)]
+    assert seqs(store, channel) == [1, 2]
+    store.close()
+    with pytest.raises(StorageError, match=r"storage\.closed"):
+        store.apply([], day=DAY)
+
+
+def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db", key=KEY)
+    store._connection.pragma("user_version", 99)
+    store.close()
+    with pytest.raises(StorageError, match=r"storage\.newer"):
+        SqliteStore(tmp_path / "store.db", key=KEY)
+
+
+def test_many_channels_are_let_go_of_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAM for channels is bounded; those with something unsettled stay."""
+    monkeypatch.setattr(channels, "MOST_KEPT", 16)
+    store = SqliteStore(tmp_path / "store.db", key=KEY)
+    made = [a_channel() for _ in range(200)]
+    for turn in range(3):
+        for channel in made:
+            store.apply([append(channel, burn_after=2), acknowledge(channel, b"a", 99)], day=DAY)
+            if turn == 1:
+                store.tend()
+        assert len(store._channels._by_id) <= (16 + 200 if turn != 1 else 64)
+    assert all(seqs(store, channel) == [1, 2, 3] for channel in made)
+    store.settle()
+    for channel in made:
+        store.apply([acknowledge(channel, b"b", 2)], day=DAY)
+    assert all(seqs(store, channel) == [3] for channel in made)
+    store.close()
+
+
+def test_what_is_not_tended_is_bounded_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay under load may not come to tending for long: RAM and the log do not grow without end."""
+    monkeypatch.setattr(sqlite, "MOST_LANDED", 500)
+    monkeypatch.setattr(sqlite, "LOG_PAGES", 64)
+    store = SqliteStore(tmp_path / "store.db", key=KEY)
+    made = [a_channel() for _ in range(10)]
+    sizes = []
+    for n in range(150):
+        store.apply([append(made[n % 10], b"x" * 500) for _ in range(50)], day=DAY)
+        sizes.append((tmp_path / "store.db-wal").stat().st_size)
+        store._checkpointer.wait()
+    assert store._channels.landed <= 1_500
+    assert max(sizes[75:]) <= max(sizes[:75]) * 1.5 < 8 << 20
+    assert all(len(seqs(store, channel)) == 750 for channel in made)
+    store.close()

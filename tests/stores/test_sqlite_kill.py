@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: what `apply` returned is there afterwards, in its channel, under its seq (T-081 for the store)."""
+"""SIGKILL at any moment: what `apply` returned is there afterwards, in its channel, under its seq (T-081, HT-S-017)."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""One process owns a profile (T-084). The kernel drops the lock when the process dies, kill -9 included."""
+"""One process owns a profile (T-084, HT-S-036). The kernel drops the lock when the process dies, kill -9 included."""
 
 import fcntl
 import os

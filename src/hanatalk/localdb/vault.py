@@ -3,8 +3,8 @@
 A random 32-byte database key is wrapped (AES-256-GCM) under a key that comes from the passphrase by Argon2id, or that
 lies in the operating system's keyring, or, where there is none, in a key file of mode 0600 beside the profile. The
 header `vault.json` holds the wrapped key; every parameter in it is authenticated by the wrapping, and a cost below the
-floor is refused before any work is done with it (T-053). Nothing else in the profile tells a right passphrase from a
-wrong one, so each guess costs one Argon2id (T-052).
+floor is refused before any work is done with it (T-053, HT-S-032). Nothing else in the profile tells a right passphrase
+from a wrong one, so each guess costs one Argon2id (T-052, HT-S-031).
 """
 
 import enum
@@ -93,7 +93,7 @@ def os_keyring() -> Keyring | None:
 
 
 class KeptIn(enum.StrEnum):
-    """Where the key that opens the header comes from."""
+    """Where the key that opens the header comes from (HT-S-033)."""
 
     PASSPHRASE = "passphrase"  # noqa: S105 (a place, not a passphrase)
     KEYRING = "keyring"
@@ -219,7 +219,7 @@ class Vault:
         return unlocked
 
     def destroy(self) -> None:
-        """The panic wipe: first the key, durably, then every other file of the folder (T-054).
+        """The panic wipe: first the key, durably, then every other file of the folder (T-054, HT-S-035).
 
         From the moment the header is overwritten the database is noise to everybody. Killed midway, call it again.
         It asks for no passphrase and no lock. Symbolic links are removed, never followed.
@@ -356,7 +356,7 @@ class Vault:
 
 
 def _normal(passphrase: str) -> bytes:
-    """The passphrase's bytes: NFC, so that 한 typed as one character or as its letters is the same."""
+    """The passphrase's bytes (HT-S-031): NFC, so that 한 typed as one character or as its letters is the same."""
     if not passphrase:
         raise ProfileError("profile.empty-passphrase")
     try:

@@ -1,4 +1,4 @@
-"""What the SQLite store keeps in RAM of the channels it works with. Rows say the same; this can be thrown away."""
+"""What the SQLite store keeps in RAM of its channels (HT-S-020). Rows say the same; this can be thrown away."""
 
 from bisect import bisect_right
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ from hanatalk.stores.interface import Append, Quota
 from hanatalk.wire.channels import ERASE_TOKEN_LENGTH, erase_hash
 from hanatalk.wire.classes import EntryClass
 
-BURNS = (EntryClass.MESSAGE, EntryClass.ATTACHMENT)  # control and invite entries never burn (T-028)
+BURNS = (EntryClass.MESSAGE, EntryClass.ATTACHMENT)  # control and invite entries never burn (T-028, HT-S-025)
 
 
 def burn_after(append: Append) -> int | None:
@@ -23,7 +23,7 @@ def may_erase(wanted: bytes | None, erase_token: bytes) -> bool:
 
 
 def over_quota(quota: Quota, append: Append, *, channel: tuple[int, int], total: tuple[int, int]) -> str | None:
-    """The refusal's code if this entry is one too many.
+    """The refusal's code if this entry is one too many (HT-S-018).
 
     :param channel: entries and bytes that the channel holds.
     :param total: entries and bytes that the store holds.

@@ -119,7 +119,7 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction. After any error nothing of it is stored, and RAM, which says more, is read again.
+        """One transaction. After any error nothing of it is stored, and RAM, which says more, is read again (HT-S-017).
 
         :raises StorageError: the disk
         """

@@ -8,7 +8,7 @@ from hanatalk.stores.interface import Expired, Retention
 from hanatalk.stores.shelves import Shelf, Shelves, shelf_of
 from hanatalk.wire.classes import EntryClass
 
-ENTRIES_AT_ONCE = 500
+ENTRIES_AT_ONCE = 500  # HT-S-016
 CHANNELS_AT_ONCE = 200
 
 
