@@ -7,7 +7,7 @@ before that. Control and invite entries, which are few and stay long, are settle
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,14 @@ class SqliteStore:
             self._look_up_answers(operations)
             results = [self._apply_one(operation, day) for operation in operations]
             self._flush()
-        self._channels.evict()
         self._busy = True
-        if self._log_pages >= self._log_limit or self._checkpointer.finished:
-            self._tidy_log()
-        if self._channels.landed > MOST_LANDED:
-            self._settle_step()
+        # The batch is stored: from here on nothing may say otherwise. What fails now fails again, and is said, by `tend`.
+        with suppress(StorageError):
+            self._channels.evict()
+            if self._log_pages >= self._log_limit or self._checkpointer.finished:
+                self._tidy_log()
+            if self._channels.landed > MOST_LANDED:
+                self._settle_step()
         return results
 
     @contextmanager
