@@ -19,6 +19,7 @@ from hanatalk.wire.frames import MESSAGE_SIZE
 CONNECT_SECONDS = 10.0  # TCP, TLS and WebSocket handshake together
 PING_SECONDS = 30.0  # silence after which we ask whether the relay is there
 SILENCE_SECONDS = 75.0  # silence after which it is not
+GONE_SECONDS = 1.0  # for the relay's side of closing
 
 
 class Link:
@@ -58,6 +59,11 @@ class Link:
     def close(self) -> None:
         """Close; `closed` is done at once and no event comes after this."""
         self._finish(None)
+
+    async def gone(self, seconds: float = GONE_SECONDS) -> None:
+        """After `close`: wait until the socket is closed too, at most that long."""
+        if self._gone is not None:
+            await asyncio.wait({self._gone}, timeout=seconds)
 
     # --- called by the listener ---
 

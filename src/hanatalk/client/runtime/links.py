@@ -37,7 +37,6 @@ class RelayLink:
         """Close for good."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
 
     def flush(self) -> None:
         """Write out what the connection has queued."""
@@ -90,12 +89,13 @@ class RelayLink:
                     await _first(answered, link)
             except TimeoutError:
                 raise NetworkError("network.timeout", relay=self.url) from None
-            reason = await link.closed
+            reason = await asyncio.shield(link.closed)  # our own end must not look like its end
             if reason is not None:
                 raise reason
         finally:
             self._link = None
             link.close()
+            await link.gone()
 
 
 async def _first(answered: asyncio.Event, link: Link) -> None:

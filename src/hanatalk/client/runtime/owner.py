@@ -45,15 +45,14 @@ class Owner:
 
     async def stop(self) -> None:
         """Close every connection; what is queued stays in the outbox."""
-        if self._timer is not None:
-            self._timer.cancel()
-        links, self._links = list(self._links.values()), {}
-        for link in links:
-            await link.stop()
         self._end()
+        for link in self._links.values():
+            await link.stop()
 
     def _end(self) -> None:
         self.closed.set()
+        if self._timer is not None:
+            self._timer.cancel()
         for queue in self._listeners:
             queue.put_nowait(None)
         self._wake()
@@ -61,6 +60,8 @@ class Owner:
     # the engine's surroundings ----------------------------------------------------------------------------------
 
     def _settle(self) -> None:
+        if self.closed.is_set():
+            return
         for url in self._engine.wanted_relays():
             if url not in self._links:
                 self._links[url] = RelayLink(url, self._connected, self._received, self._disconnected)
@@ -155,8 +156,7 @@ class Owner:
         try:
             return await self._call(call)
         finally:
-            if not self.closed.is_set():
-                self._settle()
+            self._settle()
 
     async def _call(self, call: calls.Call) -> calls.Result:
         match call:
