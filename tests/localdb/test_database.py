@@ -28,6 +28,7 @@ def test_every_row_has_the_columns_of_its_table(database: Database, kind: type[r
 
 
 def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
+    """HT-S-051."""
     with pytest.raises(RuntimeError, match="boom"), database.transaction():
         database.put_setting("a", b"1")
         raise RuntimeError("boom")
@@ -43,6 +44,7 @@ def test_transactions_do_not_nest(database: Database) -> None:
 
 
 def test_binding_rows_are_written_and_deleted_in_order(database: Database) -> None:
+    """HT-S-052."""
     with database.transaction():
         database.mls_write(b"group", [(b"a", b"1"), (b"b", b"2"), (b"a", None), (b"b", b"3")])
         database.mls_write(b"other", [(b"a", b"9")])
@@ -66,12 +68,18 @@ def test_what_is_written_is_there_after_opening_again(tmp_path: Path) -> None:
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """HT-S-050."""
     key = os.urandom(32)
     database = Database(tmp_path / "p", key)
     database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(StorageError, match=r"storage\.newer"):
         Database(tmp_path / "p", key)
+
+
+def test_deleted_rows_are_overwritten(database: Database) -> None:
+    """HT-S-053."""
+    assert database.number("PRAGMA secure_delete") == 1
 
 
 def test_secrets_stay_out_of_repr() -> None:
