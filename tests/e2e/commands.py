@@ -21,7 +21,7 @@ PATIENCE = 60  # seconds before a command counts as hanging
 def environment(**more: str) -> dict[str, str]:
     """No locale, no keyring, no profile of whoever runs the tests."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
-    return {**kept, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", **more}
+    return {**kept, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "error", **more}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,13 @@ class Person:
 
     def do(self, *arguments: str, stdin: str | bytes | None = None) -> Ended:
         """Run one command that must succeed and have nothing to say beside its result."""
-        ended = self.type(*arguments, stdin=stdin)
+        return self._well(self.type(*arguments, stdin=stdin), arguments)
+
+    def do_here(self, *arguments: str) -> Ended:
+        """`do` in this process, for what a test only builds on."""
+        return self._well(self.type_here(*arguments), arguments)
+
+    def _well(self, ended: Ended, arguments: tuple[str, ...]) -> Ended:
         assert ended.code == 0, (arguments, ended)
         if "--json" in self.options:
             assert ended.err == "", (arguments, ended)
@@ -89,7 +95,7 @@ class Person:
 
     def join(self, name: str, relay: str, *more: str) -> "Person":
         """`init` without a passphrase."""
-        self.do("init", "--name", name, "--relay", relay, "--no-passphrase", *more)
+        self.do_here("init", "--name", name, "--relay", relay, "--no-passphrase", *more)
         return self
 
     def type_here(self, *arguments: str) -> Ended:
@@ -102,7 +108,7 @@ class Person:
 
     def texts(self, conversation: str, limit: int = 50) -> list[str]:
         """The last texts of a conversation, oldest first."""
-        return [message["text"] for message in self.do("messages", conversation, "--limit", str(limit)).objects]
+        return [message["text"] for message in self.do_here("messages", conversation, "--limit", str(limit)).objects]
 
     @contextmanager
     def listening(self) -> Iterator["Listening"]:

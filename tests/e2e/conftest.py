@@ -29,6 +29,6 @@ def person(tmp_path: Path) -> Callable[[str], Person]:
 
 def acquaint(inviter: Person, invitee: Person) -> str:
     """Invite, accept, and let the inviter notice. Returns the conversation's id."""
-    accepted = invitee.do("accept", inviter.do("invite").object["invite"]).object
-    inviter.do("sync")
+    accepted = invitee.do_here("accept", inviter.do_here("invite").object["invite"]).object
+    inviter.do_here("sync")
     return str(accepted["conversation"])

@@ -29,10 +29,10 @@ class Pair:
 
     def settle(self) -> None:
         """Everything sent is received, read and confirmed."""
-        self.jihoon.do("sync")
-        self.jihoon.do("read", self.conversation)
-        self.jihoon.do("sync")
-        self.minji.do("sync")
+        self.jihoon.do_here("sync")
+        self.jihoon.do_here("read", self.conversation)
+        self.jihoon.do_here("sync")
+        self.minji.do_here("sync")
 
 
 @pytest.fixture(scope="module")
