@@ -1,4 +1,4 @@
-"""`hana relay serve` and `hana relay warrant`: what an operator types, and what a warrant gets (T-001, T-007)."""
+"""`hana relay serve` and `hana relay warrant`: what an operator types, and what a warrant gets."""
 
 import json
 import os

@@ -12,7 +12,7 @@ import click
 
 from hanatalk import __version__
 from hanatalk.cli.settings import Settings
-from hanatalk.errors import LocalError
+from hanatalk.errors import LocalError, UsageError
 from hanatalk.words import Language, sentence
 
 if TYPE_CHECKING:
@@ -40,11 +40,28 @@ def takes_settings(function: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def is_unicode(text: str) -> bool:
+    """False where the shell passed bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Command(click.Command):
     """One command. It takes the global options too, so that ``hana chats --json`` means what it says."""
 
     def __init__(self, name: str | None, *, params: Sequence[click.Parameter] = (), **attributes: Any) -> None:
         super().__init__(name, params=[*params, *global_options(hidden=True)], add_help_option=False, **attributes)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """:raises UsageError: ``text.not-utf8`` for a word that is no Unicode (paths may be what they like)"""
+        rest = super().parse_args(ctx, args)
+        for value in ctx.params.values():
+            if isinstance(value, str) and not is_unicode(value):
+                raise UsageError("text.not-utf8")
+        return rest
 
     def get_short_help_str(self, limit: int = 45) -> str:
         return _first_line(sentence(_language(click.get_current_context()), self.help or ""))

@@ -73,7 +73,7 @@ def accept(settings: Settings, *, link: str) -> None:
     """Begin a conversation with whoever made the link."""
     output = Output(settings)
     if link == "-":
-        link = sys.stdin.readline().strip()
+        link = sys.stdin.buffer.readline().decode(errors="replace")
     accepted = ask(settings, calls.Accept(link=link.strip()), calls.Accepted)
     output.result(accepted, output.say("cli.accept.done", name=accepted.name))
     output.note("cli.accept.verify", name=accepted.name)

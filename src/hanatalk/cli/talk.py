@@ -1,6 +1,8 @@
 """Talking: `chats`, `send`, `sync`, `messages`, `read`."""
 
+import re
 import sys
+from typing import Any
 
 import click
 
@@ -11,6 +13,17 @@ from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
 from hanatalk.client import Profile, calls
 from hanatalk.errors import UsageError
+
+
+class Seconds(click.ParamType[float]):
+    """``10`` or ``0.5``; no infinity, no NaN."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", str(value), re.ASCII) is None:
+            raise click.BadParameter(str(value), ctx=ctx, param=param)
+        return float(value)
 
 
 @click.command("chats", cls=Command, help="cli.help.chats")
@@ -34,12 +47,12 @@ def send(settings: Settings, *, conversation: str, text: str, reply_to: str | No
     """Put a message into the outbox and give the relay five seconds to store it."""
     output = Output(settings)
 
-    def words() -> str:
-        return _from_stdin() if text == "-" else _sendable(text)
-
     # the passphrase may be the first line of standard input, so the profile is opened before the text is read
     async def deliver(profile: Profile) -> calls.Sent:
-        call = calls.Send(conversation=conversation, text=words(), reply_to=reply_to)
+        typed = _from_stdin() if text == "-" else text
+        if not typed:
+            raise UsageError("text.empty")
+        call = calls.Send(conversation=conversation, text=typed, reply_to=reply_to)
         return await answered(profile, call, calls.Sent)
 
     sent = with_profile(settings, deliver)
@@ -47,7 +60,7 @@ def send(settings: Settings, *, conversation: str, text: str, reply_to: str | No
 
 
 @click.command("sync", cls=Command, help="cli.help.sync")
-@click.option("--wait", type=click.FloatRange(min=0), default=10.0, metavar="SECONDS", help="cli.sync.wait")
+@click.option("--wait", type=Seconds(), default=10.0, metavar="SECONDS", help="cli.sync.wait")
 @takes_settings
 def sync(settings: Settings, *, wait: float) -> None:
     """Fetch, decrypt, confirm, publish the outbox."""
@@ -58,7 +71,7 @@ def sync(settings: Settings, *, wait: float) -> None:
 
 @click.command("messages", cls=Command, help="cli.help.messages")
 @click.argument("conversation", metavar="CONV")
-@click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", help="cli.messages.limit")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, metavar="N", help="cli.messages.limit")
 @takes_settings
 def messages(settings: Settings, *, conversation: str, limit: int) -> None:
     """Print the last messages, oldest first."""
@@ -91,20 +104,8 @@ def read(settings: Settings, *, conversation: str) -> None:
 
 
 def _from_stdin() -> str:
-    """All of standard input as typed, minus one final newline."""
+    """All of standard input as typed, minus one final newline. :raises UsageError: ``text.not-utf8``"""
     try:
-        text = sys.stdin.buffer.read().decode()
+        return sys.stdin.buffer.read().decode().removesuffix("\n")
     except UnicodeDecodeError:
         raise UsageError("text.not-utf8") from None
-    return _sendable(text.removesuffix("\n"))
-
-
-def _sendable(text: str) -> str:
-    """:raises UsageError: ``text.empty``, ``text.not-utf8`` (an argument that is no Unicode)"""
-    if not text:
-        raise UsageError("text.empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UsageError("text.not-utf8") from None
-    return text
