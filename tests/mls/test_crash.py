@@ -247,7 +247,7 @@ def test_a_forked_process_draws_other_randomness(suite: int, tmp_path: Path) -> 
 @suites
 def test_a_child_forked_from_a_process_that_has_committed_can_commit(suite: int) -> None:
     """OpenMLS spreads paths over threads; a child has none of its parent's, and must not wait for them."""
-    minji, jihoon = conversation(suite, b"minji", b"jihoon")
+    minji, jihoon, *_ = conversation(suite, b"minji", b"jihoon", b"sora", b"hana", b"duri")
     made = minji.group.commit(self_update=True)
     jihoon.group.process(made.commit)
     minji.group.pending_discard()

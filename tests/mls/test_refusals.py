@@ -186,7 +186,7 @@ def test_what_is_not_a_private_message(suite: int) -> None:
 
 @suites
 def test_a_standalone_proposal_and_a_commit_that_refers_to_it(suite: int) -> None:
-    """HT-M-009, T-035: proposals are refused before decryption, so nobody can pile them up; by reference they are void."""
+    """HT-M-009, T-035: proposals are refused before decryption, so none pile up; by reference they are void."""
     minji, jihoon, sora = conversation(suite, b"minji", b"jihoon", b"sora")
     proposal, _ = hanatalk_mls.testing_proposal(inner(minji), remove=1)
     for _ in range(100):

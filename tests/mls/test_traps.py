@@ -80,10 +80,12 @@ def test_the_echo_of_an_application_message_damages_nothing(suite: int) -> None:
 
 
 @suites
-def test_staging_a_welcome_leaves_the_key_package_to_the_caller(suite: int) -> None:
-    """OpenMLS deletes it while it opens the Welcome; here it works on a copy, and `join` names no row of it."""
+@pytest.mark.parametrize("last_resort", [False, True])
+def test_staging_a_welcome_leaves_the_key_package_to_the_caller(suite: int, last_resort: bool) -> None:
+    """OpenMLS deletes it while it opens the Welcome (and keeps a last-resort one among the group's rows); here it works
+    on a copy, and `join` names no row of it."""
     minji = founder(suite)
-    jihoon = newcomer(suite, b"jihoon")
+    jihoon = newcomer(suite, b"jihoon", last_resort=last_resort)
     made = minji.group.commit(adds=[jihoon.key_package])
     assert made.welcome is not None
     rows = list(jihoon.rows)
