@@ -98,7 +98,7 @@ def lost_by_power_cuts(disk: Disk, folder: Path, *, synchronous: str) -> tuple[i
 
 
 def test_t082_what_was_answered_survives_a_power_cut(disk: Disk, tmp_path: Path) -> None:
-    """Any part of what was not synced is lost: all that was answered is there, and of the rest a whole batch or nothing."""
+    """Any part of what was not synced is lost: what was answered is there, of the rest a whole batch or nothing."""
     cuts, lost = lost_by_power_cuts(disk, tmp_path, synchronous="FULL")
     assert cuts > 30
     assert lost == 0

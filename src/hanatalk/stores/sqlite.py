@@ -110,7 +110,7 @@ class SqliteStore:
             results = [self._apply_one(operation, day) for operation in operations]
             self._flush()
         self._busy = True
-        # The batch is stored: from here on nothing may say otherwise. What fails now fails again, and is said, by `tend`.
+        # The batch is stored: from here on nothing may say otherwise. What fails now, `tend` says later.
         with suppress(StorageError):
             self._channels.evict()
             if self._log_pages >= self._log_limit or self._checkpointer.finished:
