@@ -18,8 +18,8 @@ from hanatalk.errors import HanaError, ProfileError
 
 NAME = "hana.sock"
 LINE = 64 << 20  # bytes of one answer at most
-GRACE = 0.05  # seconds between closing the door and sending away who stands in it
 CALL_WAIT = 12.0  # seconds a call may take to end once the door is closed
+HOLD, HELD = b"hold\n", b"held\n"  # "a call is coming, wait for it", "I do": nobody is sent away in between
 
 
 class Failure(msgspec.Struct, frozen=True, tag="error", tag_field="answer"):
@@ -58,8 +58,9 @@ class Doorway:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._listener: asyncio.Server | None = None
+        self._closing = False
         self._open: set[asyncio.Task[None]] = set()
-        self._busy: set[asyncio.Task[None]] = set()  # of these, in the middle of a call
+        self._busy: set[asyncio.Task[None]] = set()  # of these, held or in the middle of a call
 
     async def start(self, home: Path) -> None:
         """Listen. A socket left by a killed owner is replaced: the caller holds the profile's lock."""
@@ -73,11 +74,10 @@ class Doorway:
                 os.umask(before)
 
     async def stop(self, home: Path) -> None:
-        """Stop listening; calls that have begun are answered, then everything is closed."""
+        """Stop listening; who was told to be held is answered, then everything is closed."""
+        self._closing = True
         if self._listener is not None:
             self._listener.close()
-        if self._open:
-            await asyncio.sleep(GRACE)  # who has just connected has its call on the way
         for task in self._open - self._busy:
             task.cancel()
         if self._busy:
@@ -107,6 +107,12 @@ class Doorway:
         task = asyncio.current_task()
         assert task is not None
         while line := await reader.readline():
+            if self._closing and task not in self._busy:
+                return
+            self._busy.add(task)
+            if line == HOLD:
+                writer.write(HELD)
+                continue
             try:
                 call = _calls.decode(line)
             except msgspec.DecodeError:
@@ -114,9 +120,9 @@ class Doorway:
                 return
             if isinstance(call, calls.Listen):
                 writer.write(_encode(Answer(msgspec.Raw(_encode(calls.Done())))) + b"\n")
+                self._busy.discard(task)
                 await self._tell(writer)
                 return
-            self._busy.add(task)
             try:
                 answer: Answer | Failure = Answer(msgspec.Raw(_encode(await self._owner.call(call))))
             except HanaError as error:
@@ -124,8 +130,6 @@ class Doorway:
             writer.write(_encode(answer) + b"\n")
             await writer.drain()
             self._busy.discard(task)
-            if self._listener is None or not self._listener.is_serving():
-                return
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
         async for event in self._owner.events():
@@ -147,18 +151,34 @@ class Remote:
         self._held: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def hold(self) -> None:
-        """Connect now for the next call. :raises ProfileError: ``profile.in-use`` nobody answers"""
-        self._held = await self._connect()
+        """Connect now for the next call: the owner does not end before it. :raises ProfileError: ``profile.in-use``"""
+        if self._held is None:
+            self._held = await self._connect()
+
+    def let_go(self) -> None:
+        """No call is coming after all."""
+        if self._held is not None:
+            self._held[1].close()
+            self._held = None
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         held, self._held = self._held, None
         if held is not None:
             return held
-        with _address(self._home) as address:
+        try:
+            with _address(self._home) as address:
+                reader, writer = await asyncio.open_unix_connection(address, limit=LINE)
             try:
-                return await asyncio.open_unix_connection(address, limit=LINE)
-            except OSError:
-                raise ProfileError("profile.in-use") from None
+                writer.write(HOLD)
+                if await reader.readline() == HELD:
+                    return reader, writer
+            except BaseException:
+                writer.close()
+                raise
+            writer.close()
+        except OSError:
+            pass
+        raise ProfileError("profile.in-use")
 
     async def call(self, call: calls.Call) -> calls.Result:
         """Have the owner carry out one call. :raises HanaError: as the owner raised it"""

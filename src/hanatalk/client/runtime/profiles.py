@@ -105,7 +105,10 @@ async def open_profile(
     lock = ProfileLock(home)
     elsewhere = await _lock_or_connect(lock, home)
     if elsewhere is not None:
-        yield elsewhere
+        try:
+            yield elsewhere
+        finally:
+            elsewhere.let_go()
         return
     try:
         given = passphrase() if kept_in is KeptIn.PASSPHRASE and passphrase is not None else None
