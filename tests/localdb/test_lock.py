@@ -1,5 +1,6 @@
 """One process owns a profile (T-084); the lock survives nothing, the kernel drops it."""
 
+import fcntl
 import os
 import signal
 import stat
@@ -71,6 +72,24 @@ def test_a_lock_on_a_file_that_was_wiped_does_not_count(tmp_path: Path) -> None:
         (tmp_path / "profile.lock").unlink()
         with ProfileLock(tmp_path):
             refused(ProfileLock(tmp_path))
+
+
+def test_a_file_wiped_between_opening_and_locking_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, wiped = fcntl.flock, False
+
+    def wipe_first(descriptor: int, how: int) -> None:
+        nonlocal wiped
+        if not wiped:
+            wiped = True
+            (tmp_path / "profile.lock").unlink()
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", wipe_first)
+    with ProfileLock(tmp_path):
+        assert wiped
+        refused(ProfileLock(tmp_path))
 
 
 def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:

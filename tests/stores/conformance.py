@@ -288,6 +288,24 @@ class Conformance:
         assert seqs(store, channel) == [5]
         assert self.one(store, acknowledge(channel, b"z", 5)) == Acknowledged(0)
 
+    @pytest.mark.parametrize("tended", [False, True])
+    def test_what_has_burned_stays_burned_and_gives_its_room_back(self, make: Make, tended: bool) -> None:
+        store, channel = make(quota=Quota(total_entries=4)), a_channel()
+        store.apply([append(channel, burn_after=1), append(channel, burn_after=2), append(channel)], day=DAY)
+        while tended and store.tend():
+            pass
+        self.one(store, acknowledge(channel, b"a", 3))
+        for _ in range(3):
+            assert seqs(store, channel) == [2, 3]
+            assert sum(holding.count for holding in store.holdings()) == 2
+            store = self.again(store)
+        other = a_channel()
+        results = store.apply([append(other) for _ in range(3)], day=DAY)
+        assert results == [Stored(1, 0), Stored(2, 0), Refusal("relay-full")]
+        assert self.one(store, acknowledge(channel, b"b", 3)) == Acknowledged(1)
+        expire(store, DAY + 3)
+        assert expire(store, DAY + 33).channels == 2
+
     def test_acknowledging_beyond_the_head_counts_up_to_the_head(self, store: Store) -> None:
         channel = a_channel()
         assert self.one(store, acknowledge(channel, b"a", 1 << 60)) == Acknowledged(0)

@@ -87,18 +87,20 @@ class Channels:
         self._acked.clear()
         self.entries, self.bytes = map(int, self._connection.only("SELECT total(entries), total(bytes) FROM channel"))
         shelves = frozenset(list_shelves(self._connection))
-        last = [0, 0]
+        batches: list[tuple[int, int, bytes]] = []
+        bodies: list[set[int]] = []
         for side, landing in enumerate(self._landing):
             landing.clear()
-            bodies = {n for (n,) in self._connection.all(f"SELECT n FROM landing_{side}")}  # noqa: S608
-            batches = self._connection.all(f"SELECT n, news FROM batch_{side} ORDER BY n")  # noqa: S608
-            self._batches[side] = len(batches)
-            last[side] = batches[-1][0] if batches else 0
-            for _, news in batches:
-                self._reload_batch(side, decode_news(news), bodies=bodies, shelves=shelves)
-        self.side = last.index(max(last))
+            bodies.append({n for (n,) in self._connection.all(f"SELECT n FROM landing_{side}")})  # noqa: S608
+            of_side = self._connection.all(f"SELECT n, news FROM batch_{side}")  # noqa: S608
+            batches.extend((n, side, news) for n, news in of_side)
+            self._batches[side] = len(of_side)
+        batches.sort()  # in order of arrival, whichever side is the older one: seqs come ascending
+        for _, side, news in batches:
+            self._reload_batch(side, decode_news(news), bodies=bodies[side], shelves=shelves)
+        self.side = batches[-1][1] if batches else 0
         self._next_landing = max((n for landing in self._landing for n in landing), default=0) + 1
-        self._next_batch = max(last) + 1
+        self._next_batch = batches[-1][0] + 1 if batches else 1
 
     def _reload_batch(self, side: int, news: News, *, bodies: set[int], shelves: frozenset[Shelf]) -> None:
         for n, number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size in news.landed:
