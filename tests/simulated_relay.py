@@ -28,6 +28,7 @@ from hanatalk.wire.events import Event
 from hanatalk.wire.frames import PushedEntry
 
 Predicate = Callable[[PushedEntry], bool]
+Observer = Callable[["Pipe", frames.ClientFrame], None]
 Push = tuple[int, PushedEntry]  # a handle and what was pushed there
 
 
@@ -42,6 +43,7 @@ class SimulatedRelay:
         self.store = MemoryStore(retention=self.terms.retention, quota=self.terms.quota)
         self.core = self._new_core()
         self.pipes: dict[Peer, Pipe] = {}
+        self.observers: list[Observer] = []  # each sees every frame that arrives, before the relay decides on it
 
     def _new_core(self) -> RelayCore:
         return RelayCore(self.store, key=self.key, terms=self.terms, random=os.urandom)
@@ -148,6 +150,7 @@ class Pipe:
         self._held: list[Push] | None = None
         self._withheld: list[Predicate] = []
         self._rewrites: list[Callable[[list[frames.RelayFrame]], list[frames.RelayFrame]]] = []
+        self._rewrites_up: list[Callable[[list[frames.ClientFrame]], list[frames.ClientFrame]]] = []
         self._flips: list[int] = []
         self._refusals: list[tuple[type[frames.Frame], str, int | None]] = []
 
@@ -216,6 +219,14 @@ class Pipe:
         """Every message to the client passes through `change`, decoded: drop, alter, add, swap frames."""
         self._rewrites.append(change)
 
+    def rewrite_up(self, change: Callable[[list[frames.ClientFrame]], list[frames.ClientFrame]]) -> None:
+        """Every message of the client passes through `change`, decoded, before the relay takes it in."""
+        self._rewrites_up.append(change)
+
+    def write(self, *written: frames.RelayFrame) -> None:
+        """The relay writes these frames of its own making to the client."""
+        self._inbox.append(frames.encode(written))
+
     def alter(self, change: Callable[[PushedEntry], PushedEntry]) -> None:
         """Each pushed entry passes through `change`: flipped ciphertext, another seq, class or turn."""
 
@@ -243,6 +254,7 @@ class Pipe:
         """No more faults on this pipe."""
         self._withheld.clear()
         self._rewrites.clear()
+        self._rewrites_up.clear()
         self._flips.clear()
         self._refusals.clear()
 
@@ -263,6 +275,17 @@ class Pipe:
     # --- inside ---
 
     def _to_relay(self, message: bytes) -> None:
+        if self.relay.observers:
+            for frame in frames.decode_client_frames(message):
+                for observe in self.relay.observers:
+                    observe(self, frame)
+        if self._rewrites_up:
+            changed = frames.decode_client_frames(message)
+            for change in self._rewrites_up:
+                changed = change(changed)
+            if not changed or self.dropped:
+                return
+            message = frames.encode(changed)
         if self._refusals:
             kept: list[frames.ClientFrame] = []
             for frame in frames.decode_client_frames(message):

@@ -1,4 +1,4 @@
-"""People for the engine's tests: real engines on real encrypted databases, a simulated relay, a clock moved by hand."""
+"""People for the engine's tests: real engines on real encrypted databases, simulated relays, clocks moved by hand."""
 
 import os
 from pathlib import Path
@@ -7,29 +7,45 @@ from tests.simulated_relay import Pipe, SimulatedRelay
 
 from hanatalk.client import calls, events
 from hanatalk.client.engine import Engine, create
+from hanatalk.errors import WireError
 from hanatalk.localdb.database import Database
 from hanatalk.wire.client import ClientConnection
 
 URL = "ws://127.0.0.1:7710"
 START = 1_800_000_000_000  # milliseconds since 1970
+DAY = 86_400_000  # milliseconds
 
 
 class World:
-    """One relay, one clock, some people."""
+    """Some relays, the true time, some people."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = START
-        self.relay = SimulatedRelay(day=START // 86_400_000)
+        self.relays = {URL: SimulatedRelay(day=START // DAY)}
         self.people: list[Person] = []
 
-    def person(self, name: str) -> "Person":
-        person = Person(self, name)
+    @property
+    def relay(self) -> SimulatedRelay:
+        """The one relay that most tests have."""
+        return self.relays[URL]
+
+    def person(self, name: str, *, relay: str = URL) -> "Person":
+        """Somebody new, whose own relay is at `relay`."""
+        path, key = self.folder / f"{name}-{len(self.people)}.sqlite3", os.urandom(32)
+        database = Database(path, key)
+        create(database, name=name, relay=relay)
+        database.close()
+        return self.join(Person(self, name, path, key))
+
+    def join(self, person: "Person") -> "Person":
+        """Somebody whose profile exists comes online."""
         self.people.append(person)
+        person.online()
         return person
 
     def run(self) -> None:
-        """Move bytes until nothing moves; the clock stands still."""
+        """Move bytes until nothing moves; the clocks stand still."""
         moved = True
         while moved:
             moved = False
@@ -41,21 +57,22 @@ class World:
         end = self.now + int(seconds * 1000)
         self.run()
         while self.now < end:
-            due = [person.engine.next_tick() for person in self.people if person.pipe is not None]
+            due = [person.next_tick() for person in self.people if person.pipes]
             following = max(self.now + 1, min(due, default=end))
             if following > end:
                 break
             self.now = following
             for person in self.people:
-                person.engine.tick(self.now)
+                person.engine.tick(person.now)
             self.run()
 
     def pass_days(self, days: int) -> None:
         for _ in range(days):
-            self.now += 86_400_000
-            self.relay.pass_days(1)
+            self.now += DAY
+            for relay in self.relays.values():
+                relay.pass_days(1)
             for person in self.people:
-                person.engine.tick(self.now)
+                person.engine.tick(person.now)
             self.run()
 
     def befriend(self, one: "Person", other: "Person") -> str:
@@ -67,32 +84,52 @@ class World:
 
 
 class Person:
-    """One profile with one device."""
+    """One profile with one device. `skew`: how far its clock is ahead of the true time, in milliseconds."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, path: Path, key: bytes) -> None:
         self.world = world
         self.name = name
-        self.path = world.folder / f"{name}-{len(world.people)}.sqlite3"
-        self.key = os.urandom(32)
+        self.path = path
+        self.key = key
+        self.skew = 0
         self.database = Database(self.path, self.key)
-        create(self.database, name=name, relay=URL)
         self.engine = Engine(self.database)
-        self.pipe: Pipe | None = None
+        self.pipes: dict[str, Pipe] = {}
         self.events: list[events.Event] = []
-        self.online()
 
-    def online(self) -> "Pipe":
-        """Connect (again)."""
-        connection = ClientConnection()
-        self.pipe = self.world.relay.connect(connection)
-        self.engine.connected(URL, connection, self.world.now)
-        return self.pipe
+    @property
+    def now(self) -> int:
+        """What this person's clock shows."""
+        return self.world.now + self.skew
+
+    @property
+    def pipe(self) -> Pipe | None:
+        """The way to the relay that most tests have."""
+        return self.pipes.get(URL)
+
+    def next_tick(self) -> int:
+        """When the engine wants to be called, in true time."""
+        return self.engine.next_tick() - self.skew
+
+    def online(self) -> None:
+        """Connect (again) with every relay the engine wants and the world has."""
+        for url, pipe in list(self.pipes.items()):
+            if pipe.dropped:
+                self._lost(url)
+        for url in sorted(self.engine.wanted_relays()):
+            if url not in self.pipes and url in self.world.relays:
+                connection = ClientConnection()
+                self.pipes[url] = self.world.relays[url].connect(connection)
+                self.engine.connected(url, connection, self.now)
 
     def offline(self) -> None:
-        if self.pipe is not None:
-            self.pipe.drop()
-            self.pipe = None
-            self.engine.disconnected(URL)
+        for url, pipe in list(self.pipes.items()):
+            pipe.drop()
+            self._lost(url)
+
+    def _lost(self, url: str) -> None:
+        del self.pipes[url]
+        self.engine.disconnected(url)
 
     def restart(self, *, online: bool = True) -> None:
         """The process dies and starts again; nothing but the database survives."""
@@ -104,41 +141,51 @@ class Person:
             self.online()
 
     def step(self) -> bool:
-        if self.pipe is None:
+        """Exchange what is ready with every relay; True if anything moved."""
+        moved = False
+        for url, pipe in list(self.pipes.items()):
+            moved = self._step(url, pipe) or moved
+        if moved and self.pipes and not any(pipe.dropped for pipe in self.pipes.values()):
+            self.online()  # what arrived may have named another relay
+        return moved
+
+    def _step(self, url: str, pipe: Pipe) -> bool:
+        if pipe.dropped:
+            self._lost(url)
             return False
-        if self.pipe.dropped:
-            self.pipe = None
-            self.engine.disconnected(URL)
+        try:
+            moved = pipe.step()
+        except WireError:  # the relay broke the protocol: the connection is gone
+            self._lost(url)
             return False
-        moved = self.pipe.step()
-        arrived, self.pipe.events = self.pipe.events, []
+        arrived, pipe.events = pipe.events, []
         if arrived:
-            self.engine.received(URL, arrived, self.world.now)
+            self.engine.received(url, arrived, self.now)
         self.events.extend(self.engine.take_events())
         return moved or bool(arrived)
 
     # what people do
 
     def invite(self) -> str:
-        row = self.engine.invite(expires=86_400, now=self.world.now)
+        row = self.engine.invite(expires=86_400, now=self.now)
         self.world.run()
         assert self.engine.invite_made(row).state == "stored"
         return row.link
 
     def accept(self, link: str) -> calls.Accepted:
-        channel = self.engine.accept(link, self.world.now)
+        channel = self.engine.accept(link, self.now)
         self.world.run()
         accepted = self.engine.accepted(channel)
         assert accepted is not None
         return accepted
 
     def send(self, conversation: str, text: str) -> str:
-        message = self.engine.send(conversation, text, reply_to=None, now=self.world.now)
+        message = self.engine.send(conversation, text, reply_to=None, now=self.now)
         self.events.extend(self.engine.take_events())
         return message.message.hex()
 
     def read(self, conversation: str) -> None:
-        self.engine.read(conversation, self.world.now)
+        self.engine.read(conversation, self.now)
 
     def messages(self, conversation: str) -> list[calls.Message]:
         return self.engine.messages(conversation, 10_000).messages
