@@ -66,18 +66,112 @@ def test_hello_says_the_terms() -> None:
     assert answered.relay_key == relay.relay_key
 
 
-@pytest.mark.parametrize(("given", "ends"), [(b"open sesame", False), (b"open barley", True), (None, True)])
-def test_an_access_pass_is_asked_for(given: bytes | None, ends: bool) -> None:
-    """HT-R-021"""
-    relay = SimulatedRelay(terms=Terms(access_pass=b"open sesame"))
+PASS = b"open sesame, please"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [(PASS, None), (b"open barley, please", "access-pass"), (None, "access-pass-needed")]
+)
+def test_an_access_pass_is_asked_for(given: bytes | None, code: str | None) -> None:
+    """HT-R-021, HT-R-120, HT-R-123: the channel opens with the pass, and only with it."""
+    relay = SimulatedRelay(terms=Terms(access_pass=PASS))
     connection = ClientConnection(access_pass=given)
     pipe = relay.connect(connection)
     connection.open(CHANNEL, read=READ, write=WRITE)
+    connection.append(CHANNEL, entry_id=EntryId(bytes(16)), entry_class=EntryClass.MESSAGE, entry=b"entry")
     reported = pipe.pump()
-    assert (codes(reported) == ["access-pass"]) is ends
-    assert pipe.dropped is ends
-    assert connection.is_open(CHANNEL) is not ends
+    assert codes(reported) == ([] if code is None else [code])
+    assert connection.is_open(CHANNEL) is (code is None)
+    assert (relay.core._store.channel(CHANNEL) is not None) is (code is None)
     assert "sesame" not in repr(relay.terms)
+    assert PASS not in b"".join(pipe.sent)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [Terms(access_pass=PASS), Terms(limits=Limits(work=8, work_from=0))],
+    ids=["pass", "work"],
+)
+def test_a_recorded_proof_opens_nothing_on_another_connection(terms: Terms) -> None:
+    """T-078, HT-R-123: every message of somebody who was let in, played again: to this relay and to its twin."""
+    relay = SimulatedRelay(terms=terms)
+    connection = ClientConnection(access_pass=PASS)
+    pipe = relay.connect(connection)
+    connection.open(CHANNEL, read=READ, write=WRITE)
+    while not connection.is_open(CHANNEL):
+        pipe.pump()
+        connection.work(1 << 20)
+    assert len(pipe.sent) == 2
+    for elsewhere in (relay, SimulatedRelay(terms=terms)):
+        for played in (pipe.sent, [b"".join([b"\x92", *(message[1:] for message in hello_and_proof(pipe.sent))])]):
+            thief = elsewhere.core.connect(address=None, now=0.0)
+            for message in played:
+                elsewhere.core.receive(thief, message, now=0.0)
+            assert thief.ended
+            assert not thief.handles
+            last = [f for peer, said in elsewhere.core.output() for m in said for f in frames.decode_relay_frames(m)]
+            assert last[-1] in (frames.Refused(None, code, None, "") for code in ("access-pass", "work"))
+
+
+def hello_and_proof(sent: list[bytes]) -> list[bytes]:
+    """HELLO and PROOF, a message each."""
+    kept = [f for m in sent for f in frames.decode_client_frames(m) if isinstance(f, frames.Hello | frames.Proof)]
+    return [frames.encode([frame]) for frame in kept]
+
+
+def test_nothing_has_an_effect_before_the_proof() -> None:
+    """T-078, HT-R-121: requests before PROOF, around a wrong PROOF and after it leave no trace."""
+    relay = SimulatedRelay(terms=Terms(access_pass=PASS))
+    opening = frames.Open(1, CHANNEL, READ, True, WRITE, True)
+    append = frames.Append(2, 1, b"e" * 16, EntryClass.MESSAGE, False, None, None, None, b"entry")
+    for messages in (
+        [[frames.Hello([1]), opening, append]],
+        [[frames.Hello([1])], [opening], [append], [frames.Ping(1)]],
+        [[frames.Hello([1]), opening, append, frames.Proof(bytes(32), 0), opening, append]],
+        [[frames.Hello([1])], [frames.Proof(None, None), opening, append]],
+    ):
+        peer = relay.core.connect(address=None, now=0.0)
+        for message in messages:
+            relay.core.receive(peer, frames.encode(message), now=0.0)
+        said = [f for _, out in relay.core.output() for m in out for f in frames.decode_relay_frames(m)]
+        assert {type(frame) for frame in said} <= {frames.Challenge, frames.Refused}
+        assert not peer.handles
+        assert not relay.core.pending
+        relay.core.disconnect(peer)
+
+
+def test_work_is_asked_while_there_are_many() -> None:
+    """HT-R-124: those who came before go on, those who come then work, those who come later need not."""
+    relay = SimulatedRelay(terms=Terms(limits=Limits(work=6, work_from=2)))
+    first, second = Client(relay), Client(relay)
+    third = ClientConnection()
+    pipe = relay.connect(third)
+    assert pipe.pump() == []
+    assert third.working
+    second.append(b"still served")
+    assert [type(event) for event in second.pump()] == [events.EntryStored]
+    third.work(1 << 16)
+    assert [type(event) for event in pipe.pump()] == [events.HelloAnswered]
+    relay.core.disconnect(next(iter(relay.core.peers)))
+    relay.core.disconnect(next(iter(relay.core.peers)))
+    Client(relay)
+    assert not first.connection.working
+
+
+def test_who_never_proves_anything_is_sent_away() -> None:
+    """HT-R-124, T-076: sooner if only the pass is asked for."""
+    for terms, deadline in (
+        (Terms(access_pass=PASS), 10.0),
+        (Terms(access_pass=PASS, limits=Limits(work_from=0)), 30.0),
+    ):
+        relay = SimulatedRelay(terms=terms)
+        peer = relay.core.connect(address=None, now=0.0)
+        relay.core.receive(peer, frames.encode([frames.Hello([1])]), now=1.0)
+        relay.core.receive(peer, frames.encode([frames.Ping(1)]), now=deadline - 0.5)
+        relay.core.sweep(now=deadline)
+        assert not peer.ended
+        relay.core.sweep(now=deadline + 0.1)
+        assert peer.ended
 
 
 def test_stored_and_pushed_to_all_subscribers(relay: SimulatedRelay) -> None:
@@ -100,7 +194,7 @@ def test_nothing_is_answered_or_pushed_before_the_commit(relay: SimulatedRelay) 
     peer = core.connect(address=None, now=0.0)
     request = frames.Open(1, CHANNEL, READ, True, WRITE, True)
     append = frames.Append(2, 1, b"e" * 16, EntryClass.MESSAGE, False, None, None, None, b"entry")
-    core.receive(peer, frames.encode([frames.Hello([1], None, None), request, frames.Subscribe(1, 0), append]), now=0.0)
+    core.receive(peer, frames.encode([frames.Hello([1]), request, frames.Subscribe(1, 0), append]), now=0.0)
     core.feed()
 
     def kinds() -> list[type[frames.Frame]]:
@@ -556,7 +650,7 @@ def test_who_is_too_fast_is_read_slower() -> None:
     limits = Limits(requests_per_second=10, bytes_per_second=0, burst_seconds=1, address_requests_per_second=0)
     relay = SimulatedRelay(terms=Terms(limits=limits))
     peer = relay.core.connect(address=b"one", now=0.0)
-    hello = frames.encode([frames.Hello([1], None, None)] + [frames.Ping(n) for n in range(14)])
+    hello = frames.encode([frames.Hello([1])] + [frames.Ping(n) for n in range(14)])
     assert relay.core.receive(peer, hello, now=0.0) == pytest.approx(0.5)
     assert relay.core.receive(peer, frames.encode([frames.Ping(1)]), now=1.0) == 0.0
     assert not peer.ended
@@ -567,7 +661,7 @@ def test_connections_of_one_address_share_its_rate_and_cannot_renew_it() -> None
     limits = Limits(requests_per_second=0, address_requests_per_second=10, burst_seconds=1)
     relay = SimulatedRelay(terms=Terms(limits=limits))
     core = relay.core
-    hello = frames.encode([frames.Hello([1], None, None)] + [frames.Ping(n) for n in range(9)])
+    hello = frames.encode([frames.Hello([1])] + [frames.Ping(n) for n in range(9)])
     first = core.connect(address=b"one", now=0.0)
     assert core.receive(first, hello, now=0.0) == 0.0
     core.disconnect(first)
@@ -796,7 +890,7 @@ def test_every_byte_of_a_request_flipped_is_refused_or_another_request() -> None
     """T-019: no exception out of the core, whatever a client sends."""
     good = frames.encode(
         [
-            frames.Hello([1], None, None),
+            frames.Hello([1]),
             frames.Open(1, CHANNEL, READ, True, WRITE, True),
             frames.Subscribe(1, 0),
             frames.Append(2, 1, b"e" * 16, EntryClass.CONTROL, True, 0, None, None, b"entry"),

@@ -6,8 +6,17 @@ import msgspec
 import pytest
 
 from hanatalk.ids import ReadToken, WriteToken
-from hanatalk.relay.policy import BURN_AFTER, Capability, TokenBucket, check_append, check_hello, check_open
-from hanatalk.wire import channels, frames
+from hanatalk.relay.policy import (
+    BURN_AFTER,
+    Capability,
+    Challenge,
+    TokenBucket,
+    check_append,
+    check_hello,
+    check_open,
+    check_proof,
+)
+from hanatalk.wire import channels, frames, proofs
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.refusals import RefusalCode
 
@@ -98,36 +107,52 @@ def test_appending_needs_the_write_token() -> None:
         assert check_append(APPEND, capability, entry_size=65_536) is RefusalCode.WRITE_TOKEN_NEEDED
 
 
+ASKED = Challenge(challenge=b"c" * 32, pass_wanted=True, work=0)
+KEY = b"k" * 32
+
+
+def proof_of(access_pass: bytes, *, challenge: bytes = b"c" * 32, relay_key: bytes = KEY) -> frames.Proof:
+    return frames.Proof(proofs.access_proof(access_pass, challenge=challenge, relay_key=relay_key), None)
+
+
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("proof", "expected"),
     [
-        (b"right", None),
-        (b"wrong", "access-pass"),
-        (None, "access-pass"),
-        (b"right ", "access-pass"),
-        (b"r", "access-pass"),
+        (proof_of(b"right"), None),
+        (proof_of(b"wrong"), "access-pass"),
+        (frames.Proof(None, None), "access-pass"),
+        (proof_of(b"right "), "access-pass"),
+        (proof_of(b""), "access-pass"),
+        (frames.Proof(bytes(32), None), "access-pass"),
+        (proof_of(b"right", challenge=b"d" * 32), "access-pass"),  # of another connection
+        (proof_of(b"right", relay_key=b"m" * 32), "access-pass"),  # of another relay
     ],
 )
-def test_the_access_pass(given: bytes | None, expected: str | None) -> None:
-    """HT-R-021"""
-    assert check_hello(frames.Hello([1], given, None), b"right") == expected
+def test_the_access_pass(proof: frames.Proof, expected: str | None) -> None:
+    """HT-R-123, T-078"""
+    assert check_proof(proof, ASKED, access_pass=b"right", relay_key=KEY) == expected
 
 
-def test_a_relay_without_a_pass_takes_everybody() -> None:
-    """HT-R-021"""
-    assert check_hello(frames.Hello([1], None, None), None) is None
-    assert check_hello(frames.Hello([1], b"any", None), None) is None
+def test_work_is_checked_beside_the_pass() -> None:
+    """HT-R-123, T-078"""
+    asked = msgspec.structs.replace(ASKED, work=8)
+    nonce = proofs.search(0, 1 << 16, challenge=asked.challenge, relay_key=KEY, work=8)
+    right, wrong = proof_of(b"right"), proof_of(b"wrong")
 
+    def code(proof: frames.Proof, nonce: int | None) -> str | None:
+        return check_proof(msgspec.structs.replace(proof, nonce=nonce), asked, access_pass=b"right", relay_key=KEY)
 
-def test_a_pass_is_asked_for_even_if_none_was_given_and_its_digest_would_match() -> None:
-    """HT-R-021: an absent pass is not an empty one."""
-    assert check_hello(frames.Hello([1], None, None), b"") is RefusalCode.ACCESS_PASS
+    assert code(right, nonce) is None
+    assert code(wrong, nonce) == "access-pass"
+    assert code(right, None) == "work"
+    others = [n for n in range(64) if not proofs.is_worked(n, challenge=asked.challenge, relay_key=KEY, work=8)]
+    assert {code(right, n) for n in others} == {"work"}
 
 
 def test_versions() -> None:
     """HT-R-020"""
-    assert check_hello(frames.Hello([7, 1], None, None), None) is None
-    assert check_hello(frames.Hello([2], None, None), None) is RefusalCode.VERSION
+    assert check_hello(frames.Hello([7, 1])) is None
+    assert check_hello(frames.Hello([2])) is RefusalCode.VERSION
 
 
 def test_a_bucket_allows_its_burst_and_then_its_rate() -> None:

@@ -65,8 +65,8 @@ async def last_words(url: str, sent: bytes) -> list[frames.RelayFrame]:
         (masked(2, b"\x91", final=False), "fragmented"),
         (masked(0, b"\x91"), "fragmented"),
         (masked(2, frames.encode([frames.Ping(1)])), "hello-first"),
-        (masked(2, frames.encode([frames.Hello([1], None, None)]), reserved=0x40), "fragmented"),
-        (masked(2, frames.encode([frames.Hello([9], None, None)])), "version"),
+        (masked(2, frames.encode([frames.Hello([1])]), reserved=0x40), "fragmented"),
+        (masked(2, frames.encode([frames.Hello([9])])), "version"),
     ],
 )
 async def test_what_is_no_protocol_ends_with_its_code(sent: bytes, code: str) -> None:
@@ -84,7 +84,7 @@ async def test_deadlines_hold_against_half_handshakes_and_half_frames(monkeypatc
     monkeypatch.setattr(serving, "SWEEP_SECONDS", 0.05)
     limits = Limits(hello_deadline=0.2, idle_deadline=0.3)
     async with running_relay(limits=limits) as url:
-        hello = masked(2, frames.encode([frames.Hello([1], None, None)]))
+        hello = masked(2, frames.encode([frames.Hello([1])]))
         silent, half = await asyncio.gather(last_words(url, b""), last_words(url, hello + masked(2, bytes(100))[:50]))
         assert silent == [frames.Refused(None, "slow", None, "")]
         assert half[-1] == frames.Refused(None, "slow", None, "")
@@ -126,7 +126,7 @@ def test_a_stalled_subscriber_costs_bounded_memory_and_resumes(tmp_path: Path) -
         host, port = relay.url.removeprefix("ws://").split(":")
         stalled = socket.create_connection((host, int(port)))
         subscribing = [
-            frames.Hello([1], None, None),
+            frames.Hello([1]),
             frames.Open(1, CHANNEL, READ, True, WRITE, True),
             frames.Subscribe(1, 1024),
         ]
@@ -259,7 +259,7 @@ def test_sigterm_does_not_wait_for_who_does_not_read(tmp_path: Path) -> None:
     with relay_process(store="memory", drain=0.5) as relay:
         host, port = relay.url.removeprefix("ws://").split(":")
         with socket.create_connection((host, int(port))) as deaf:
-            deaf.sendall(HANDSHAKE + masked(2, frames.encode([frames.Hello([1], None, None)])))
+            deaf.sendall(HANDSHAKE + masked(2, frames.encode([frames.Hello([1])])))
             deaf.recv(1)
             began = time.monotonic()
             assert relay.terminate() == 0
@@ -281,7 +281,7 @@ def test_no_address_token_or_channel_in_any_log_line(tmp_path: Path, debug: bool
             masked(2, b"\x91", final=False),
             masked(8, b"\x03\xe8SECRET"),
             b"\xff" * 40,
-            masked(2, frames.encode([frames.Hello([1], b"SECRET", None)])),
+            masked(2, frames.encode([frames.Hello([1]), frames.Proof(b"SECRET" + bytes(26), None)])),
         ]:
             await last_words(url, sent + masked(8, b"\x03\xe8"))
         host, port = url.removeprefix("ws://").split(":")

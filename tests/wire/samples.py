@@ -8,7 +8,7 @@ from hanatalk.wire import frames
 from hanatalk.wire.classes import EntryClass
 
 REQUESTS: list[frames.ClientFrame] = [
-    frames.Hello(versions=[1], access_pass=b"hunter2 hunter2", proof=None),
+    frames.Hello(versions=[1]),
     frames.Open(1, b"c" * 32, b"r" * 32, True, b"w" * 32, False),
     frames.Append(2, 1, b"e" * 16, EntryClass.MESSAGE, False, 7, 3, b"h" * 32, b"opaque ciphertext"),
     frames.Subscribe(1, 0),
@@ -19,6 +19,8 @@ REQUESTS: list[frames.ClientFrame] = [
     frames.Close(1),
     frames.Ping(1),
 ]
+PROOF = frames.Proof(access=b"p" * 32, nonce=7)
+CHALLENGE = frames.Challenge(challenge=b"c" * 32, pass_wanted=True, work=4, signing_key=b"k" * 32)
 
 LIMITS = frames.Limits(
     version=1,
@@ -47,12 +49,12 @@ ANSWERS: list[frames.RelayFrame] = [
     frames.Erased(5),
     frames.Pong(1),
     frames.Refused(None, "busy", None, ""),
+    CHALLENGE,
 ]
 
 _count = st.integers(0, 2**53 - 1)
 _positive = st.integers(1, 2**53 - 1)
 _b16, _b32 = st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)
-_pass = st.none() | st.binary(min_size=1, max_size=128)
 _class = st.sampled_from(EntryClass)
 _entry = st.binary(min_size=1, max_size=300)
 
@@ -62,7 +64,7 @@ def _build(kind: Any, *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]
 
 
 client_frames: st.SearchStrategy[frames.ClientFrame] = st.one_of(
-    _build(frames.Hello, st.lists(_count, min_size=1, max_size=16), _pass, _pass),
+    _build(frames.Hello, st.lists(_count, min_size=1, max_size=16)),
     _build(frames.Open, _positive, _b32, _b32, st.booleans(), _b32, st.booleans()),
     _build(
         frames.Append,
@@ -83,6 +85,7 @@ client_frames: st.SearchStrategy[frames.ClientFrame] = st.one_of(
     _build(frames.Erase, _positive, _positive, _positive, _b32),
     _build(frames.Close, _positive),
     _build(frames.Ping, _count),
+    _build(frames.Proof, st.none() | _b32, st.none() | _count),
 )
 
 _pushed = _build(frames.PushedEntry, _positive, _count, _class, st.booleans(), _entry)
@@ -110,4 +113,5 @@ relay_frames: st.SearchStrategy[frames.RelayFrame] = st.one_of(
         st.none() | _count,
         st.text(st.characters(codec="utf-8"), max_size=100),
     ),
+    _build(frames.Challenge, _b32, st.booleans(), st.integers(0, 22), _b32),
 )

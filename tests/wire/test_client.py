@@ -10,7 +10,7 @@ from tests.wire.samples import LIMITS, relay_frames
 
 from hanatalk.errors import UsageError, WireError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, RelayKey, TakeId
-from hanatalk.wire import events, frames
+from hanatalk.wire import events, frames, proofs
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.client import ClientConnection
 from hanatalk.wire.events import Event
@@ -43,15 +43,109 @@ def append(connection: ClientConnection, entry_id: EntryId = ENTRY, **changes: A
     connection.append(CHANNEL, entry_id=entry_id, entry_class=EntryClass.MESSAGE, entry=b"entry", **changes)
 
 
-def test_hello_goes_out_first_with_the_pass() -> None:
-    """HT-R-013, HT-R-021"""
-    assert asked(ClientConnection(access_pass=b"pass")) == [frames.Hello([1], b"pass", None)]
+def test_hello_goes_out_first() -> None:
+    """HT-R-013"""
     connection = ClientConnection()
     connection.open(CHANNEL, read=b"r" * 32, write=b"w" * 32, write_is_token=False)
     assert asked(connection) == [
-        frames.Hello([1], None, None),
+        frames.Hello([1]),
         frames.Open(1, CHANNEL, b"r" * 32, True, b"w" * 32, False),
     ]
+
+
+CHALLENGE = frames.Challenge(b"q" * 32, True, 0, LIMITS.signing_key)
+PASS = b"a pass to share with friends"
+
+
+def test_a_challenge_is_answered_and_everything_said_again() -> None:
+    """HT-R-120, HT-R-121: what went out with HELLO goes out again after PROOF, and what comes then follows."""
+    connection = ClientConnection(access_pass=PASS)
+    connection.open(CHANNEL, read=bytes(32), write=bytes(32))
+    connection.ping()
+    hello, *early = asked(connection)
+    assert hello == frames.Hello([1])
+    connection.open(OTHER, read=bytes(32), write=bytes(32))
+    assert tell(connection, CHALLENGE) == []
+    proof, *again = asked(connection)
+    expected = proofs.access_proof(PASS, challenge=b"q" * 32, relay_key=LIMITS.signing_key)
+    assert proof == frames.Proof(expected, None)
+    assert again[:2] == early
+    assert [frame.request for frame in again if isinstance(frame, frames.Open)] == [1, 2]
+    connection.ping()
+    assert asked(connection) == [frames.Ping(2)]
+    answers = tell(connection, LIMITS, frames.Opened(1, 1, INCARNATION, 0, 0, 0), frames.Pong(1))
+    assert [type(event) for event in answers] == [events.HelloAnswered, events.ChannelOpened, events.Pong]
+
+
+def test_the_pass_is_never_sent() -> None:
+    """HT-R-021: neither to a relay that asks nor to one that does not."""
+    for answers in ([CHALLENGE, LIMITS], [LIMITS]):
+        connection = ClientConnection(access_pass=PASS)
+        sent = b"".join(connection.messages_to_send())
+        for answer in answers:
+            tell(connection, answer)
+            sent += b"".join(connection.messages_to_send())
+        assert PASS not in sent
+
+
+def test_who_has_no_pass_says_so_to_itself() -> None:
+    """HT-R-125"""
+    connection = ClientConnection()
+    (refused,) = tell(connection, CHALLENGE)
+    assert isinstance(refused, events.Refused)
+    assert (refused.code, refused.channel_id, refused.operation) == ("access-pass-needed", None, "connection")
+    assert connection.state is State.CLOSED
+    assert asked(connection) == []
+
+
+def test_work_is_done_in_steps_and_nothing_is_said_meanwhile() -> None:
+    """HT-R-122"""
+    connection = ClientConnection()
+    asked(connection)
+    challenge = frames.Challenge(b"q" * 32, False, 10, LIMITS.signing_key)
+    tell(connection, challenge)
+    connection.open(CHANNEL, read=bytes(32), write=bytes(32))
+    steps = 0
+    while connection.working:
+        assert asked(connection) == []
+        connection.work(64)
+        steps += 1
+    assert 1 < steps < 1000
+    proof, opening = asked(connection)
+    assert isinstance(proof, frames.Proof)
+    assert proof.access is None
+    assert proof.nonce is not None
+    assert proofs.is_worked(proof.nonce, challenge=b"q" * 32, relay_key=LIMITS.signing_key, work=10)
+    assert isinstance(opening, frames.Open)
+    connection.work(64)
+    assert asked(connection) == []
+
+
+@pytest.mark.parametrize("work", [23, 64, 2**53])
+def test_absurd_work_is_refused(work: int) -> None:
+    """HT-R-122"""
+    connection = ClientConnection()
+    with pytest.raises(WireError, match=r"wire\.malformed"):
+        connection.receive(msgspec.msgpack.encode([[43, b"q" * 32, False, work, bytes(32)]]))
+
+
+@pytest.mark.parametrize(
+    ("challenge", "answer", "code"),
+    [
+        (CHALLENGE, msgspec.structs.replace(LIMITS, signing_key=b"m" * 32), "unexpected-answer"),
+        (msgspec.structs.replace(CHALLENGE, work=22), LIMITS, "unexpected-answer"),  # taken back before it was done
+        (CHALLENGE, CHALLENGE, "hello-twice"),
+        (CHALLENGE, frames.Pong(1), "hello-first"),
+    ],
+)
+def test_after_a_challenge_come_the_terms_of_the_same_relay(
+    challenge: frames.Frame, answer: frames.Frame, code: str
+) -> None:
+    """HT-R-123, T-078"""
+    connection = ClientConnection(access_pass=PASS)
+    tell(connection, challenge)
+    with pytest.raises(WireError, match=f"wire.{code}"):
+        tell(connection, answer)
 
 
 def test_hello_answered() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.wire.samples import ANSWERS, REQUESTS, client_frames, relay_frames
+from tests.wire.samples import ANSWERS, PROOF, REQUESTS, client_frames, relay_frames
 
 from hanatalk.errors import WireError
 from hanatalk.wire import frames
@@ -59,7 +59,7 @@ def test_arbitrary_bytes_are_refused_or_frames(message: bytes) -> None:
     assert set(_decode_both(message)) <= {"wire.malformed"}
 
 
-@pytest.mark.parametrize("frame", [*REQUESTS, *ANSWERS], ids=lambda frame: type(frame).__name__)
+@pytest.mark.parametrize("frame", [*REQUESTS, PROOF, *ANSWERS], ids=lambda frame: type(frame).__name__)
 def test_every_truncation_is_refused(frame: frames.Frame) -> None:
     """T-019, HT-R-012"""
     message = frames.encode([frame])
@@ -68,7 +68,7 @@ def test_every_truncation_is_refused(frame: frames.Frame) -> None:
     assert _decode_both(message + b"\x00") == ["wire.malformed", "wire.malformed"]
 
 
-@pytest.mark.parametrize("frame", [*REQUESTS, *ANSWERS], ids=lambda frame: type(frame).__name__)
+@pytest.mark.parametrize("frame", [*REQUESTS, PROOF, *ANSWERS], ids=lambda frame: type(frame).__name__)
 def test_every_flipped_bit_is_refused_or_frames(frame: frames.Frame) -> None:
     """T-019: no other exception for any single bit of any frame."""
     message = frames.encode([frame])
@@ -163,7 +163,7 @@ def test_the_largest_entry_fits() -> None:
     assert len(frame.entry) == 65_536
 
 
-@pytest.mark.parametrize("frame", [*REQUESTS, *ANSWERS], ids=lambda frame: type(frame).__name__)
+@pytest.mark.parametrize("frame", [*REQUESTS, PROOF, *ANSWERS], ids=lambda frame: type(frame).__name__)
 def test_a_missing_or_an_extra_field_is_malformed(frame: frames.Frame) -> None:
     """HT-R-012"""
     fields = msgspec.msgpack.decode(msgspec.msgpack.encode(frame))
@@ -190,7 +190,7 @@ def test_an_error_quotes_nothing_of_what_came() -> None:
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.parametrize("frame", [*REQUESTS, *ANSWERS], ids=lambda frame: type(frame).__name__)
+@pytest.mark.parametrize("frame", [*REQUESTS, PROOF, *ANSWERS], ids=lambda frame: type(frame).__name__)
 def test_no_bytes_in_the_repr(frame: frames.Frame) -> None:
     """Tokens, passes and entries never reach a log through a repr."""
     text = repr(frame)
@@ -219,7 +219,7 @@ def test_the_table_of_frames_is_the_code() -> None:
         flat = re.sub(r"\[(?:\[[^]]*\]|[^]\[])*\]|\([^)]*\)", "", fields)  # without lengths and what lists hold
         table[int(number)] = (name, [field.split()[0] for field in flat.split(", ") if field.strip()], side)
     code = {}
-    samples: list[tuple[str, Sequence[frames.Frame]]] = [("client", REQUESTS), ("relay", ANSWERS)]
+    samples: list[tuple[str, Sequence[frames.Frame]]] = [("client", [*REQUESTS, PROOF]), ("relay", ANSWERS)]
     for side, sample in samples:
         for frame in sample:
             tag = frame.__struct_config__.tag

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.wire.samples import ANSWERS, REQUESTS, client_frames
+from tests.wire.samples import ANSWERS, CHALLENGE, PROOF, REQUESTS, client_frames
 
 from hanatalk.errors import WireError
 from hanatalk.wire import frames
@@ -13,7 +13,7 @@ from hanatalk.wire.refusals import RefusalCode
 from hanatalk.wire.relay import RelayConnection
 from hanatalk.wire.states import State
 
-HELLO = frames.Hello(versions=[1], access_pass=None, proof=None)
+HELLO = frames.Hello(versions=[1])
 
 
 def said(connection: RelayConnection) -> list[frames.RelayFrame]:
@@ -50,6 +50,42 @@ def test_hello_comes_first(frame: frames.Frame) -> None:
 def test_hello_comes_once() -> None:
     """HT-R-013"""
     assert ending(HELLO, HELLO) == "hello-twice"
+
+
+def test_nothing_is_heard_between_hello_and_proof() -> None:
+    """HT-R-121, T-078: whatever comes before PROOF is dropped, and its request numbers are free again."""
+    connection = RelayConnection(challenged=True)
+    assert connection.receive(frames.encode(REQUESTS)) == [HELLO]
+    connection.answer(CHALLENGE)
+    assert connection.receive(frames.encode(REQUESTS[1:])) == []
+    assert connection.state is State.CHALLENGED
+    again = [REQUESTS[1], PROOF, *REQUESTS[1:]]
+    assert connection.receive(frames.encode(again)) == [PROOF, *REQUESTS[1:]]
+    assert connection.state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ([PROOF], "hello-first"),
+        ([HELLO, HELLO], "hello-twice"),
+        ([HELLO, PROOF, PROOF], "hello-twice"),
+        ([HELLO, PROOF, HELLO], "hello-twice"),
+    ],
+)
+def test_a_challenged_connection_begins_in_one_way_only(sent: list[frames.Frame], code: str) -> None:
+    """HT-R-013, HT-R-123"""
+    for messages in ([[frame] for frame in sent], [sent]):
+        connection = RelayConnection(challenged=True)
+        with pytest.raises(WireError, match=f"wire.{code}"):
+            for message in messages:
+                connection.receive(frames.encode(message))
+        assert connection.state is State.CLOSED
+
+
+def test_a_proof_that_nobody_asked_for_ends() -> None:
+    """HT-R-123"""
+    assert ending(HELLO, PROOF) == "hello-twice"
 
 
 @pytest.mark.parametrize(("first", "second"), [(5, 5), (5, 4), (2**53 - 1, 1)])

@@ -13,7 +13,7 @@ import msgspec
 from hanatalk.errors import StorageError, WireError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, TakeId
 from hanatalk.relay.opened import Address, Channel, Opened, Peer, Subscription, Unborn
-from hanatalk.relay.policy import Limits, check_append, check_hello, check_open
+from hanatalk.relay.policy import Challenge, Limits, check_append, check_hello, check_open, check_proof
 from hanatalk.relay.signing import SigningKey
 from hanatalk.stores import interface as stores
 from hanatalk.wire import frames
@@ -85,6 +85,7 @@ class RelayCore:
             frames.Append: self._append,
             frames.Ack: self._acknowledge,
             frames.Hello: self._hello,
+            frames.Proof: self._proof,
             frames.Open: self._open,
             frames.Subscribe: self._subscribe,
             frames.Take: self._take,
@@ -107,7 +108,7 @@ class RelayCore:
             if known is None:
                 known = self._addresses[address] = Address(self._limits, now=now)
             known.connections += 1
-        peer = Peer(self._limits, address=known, now=now)
+        peer = Peer(self._limits, address=known, challenge=self._challenge(), now=now)
         self.peers[peer] = None
         if self._draining:
             self.end(peer, RefusalCode.DRAINING)
@@ -116,6 +117,14 @@ class RelayCore:
         ):
             self.end(peer, RefusalCode.BUSY)
         return peer
+
+    def _challenge(self) -> Challenge | None:
+        """What the next connection has to show: the pass, and work while there are many (HT-R-120, HT-R-124)."""
+        pass_wanted = self._terms.access_pass is not None
+        work = self._limits.work if len(self.peers) >= self._limits.work_from else 0
+        if not (pass_wanted or work):
+            return None
+        return Challenge(challenge=self._random(32), pass_wanted=pass_wanted, work=work)
 
     def disconnect(self, peer: Peer) -> None:
         """The connection is gone. What it appended before still becomes durable."""
@@ -150,10 +159,8 @@ class RelayCore:
             if peer.ended:
                 continue
             idle = now - peer.seen
-            awaiting = peer.connection.state is State.AWAITING_HELLO
-            if idle > self._limits.idle_deadline or (
-                awaiting and now - peer.connected_at > self._limits.hello_deadline
-            ):
+            late = peer.connection.state is not State.OPEN and now - peer.connected_at > self._begin_deadline(peer)
+            if idle > self._limits.idle_deadline or late:
                 self.end(peer, RefusalCode.SLOW)
             elif idle > self._limits.idle_deadline / 2:
                 quiet.append(peer)
@@ -161,6 +168,10 @@ class RelayCore:
             if address.forgettable(now=now):
                 del self._addresses[name]
         return quiet
+
+    def _begin_deadline(self, peer: Peer) -> float:
+        working = peer.connection.state is State.CHALLENGED and peer.challenge is not None and peer.challenge.work
+        return self._limits.work_deadline if working else self._limits.hello_deadline
 
     def pause(self, peer: Peer) -> None:
         """The socket takes no more: nothing is pushed to this connection until `resume` (HT-R-055)."""
@@ -205,10 +216,27 @@ class RelayCore:
         self.end(peer, code)
 
     def _hello(self, peer: Peer, request: frames.Hello) -> None:
-        code = check_hello(request, self._terms.access_pass)
+        code = check_hello(request)
+        asked = peer.challenge
         if code is not None:
             self.end(peer, code)
-            return
+        elif asked is None:
+            self._begin(peer)
+        else:
+            peer.connection.answer(frames.Challenge(asked.challenge, asked.pass_wanted, asked.work, self._key.public))
+
+    def _proof(self, peer: Peer, request: frames.Proof) -> None:
+        asked = peer.challenge
+        assert asked is not None  # the connection hears PROOF after CHALLENGE only
+        peer.challenge = None
+        access_pass = self._terms.access_pass
+        code = check_proof(request, asked, access_pass=access_pass, relay_key=self._key.public)
+        if code is not None:
+            self.end(peer, code)
+        else:
+            self._begin(peer)
+
+    def _begin(self, peer: Peer) -> None:
         limits, retention, quota = self._limits, self._terms.retention, self._terms.quota
         peer.connection.answer(
             frames.Limits(

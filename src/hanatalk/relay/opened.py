@@ -1,7 +1,7 @@
 """What the relay keeps in RAM, and only there: connections, opened channels, subscriptions, addresses."""
 
 from hanatalk.ids import ChannelId, Incarnation
-from hanatalk.relay.policy import Capability, Limits, TokenBucket
+from hanatalk.relay.policy import Capability, Challenge, Limits, TokenBucket
 from hanatalk.wire.relay import RelayConnection
 
 
@@ -73,6 +73,7 @@ class Peer:
         "address",
         "behind",
         "bytes",
+        "challenge",
         "connected_at",
         "connection",
         "ended",
@@ -82,8 +83,11 @@ class Peer:
         "seen",
     )
 
-    def __init__(self, limits: Limits, *, address: Address | None, now: float) -> None:
-        self.connection = RelayConnection()
+    def __init__(
+        self, limits: Limits, *, address: Address | None, challenge: Challenge | None = None, now: float
+    ) -> None:
+        self.connection = RelayConnection(challenged=challenge is not None)
+        self.challenge = challenge
         self.address = address
         self.handles: dict[int, Opened] = {}
         self.behind: dict[Subscription, None] = {}

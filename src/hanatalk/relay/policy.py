@@ -2,7 +2,6 @@
 the token buckets'.
 """
 
-import hashlib
 import hmac
 
 import msgspec
@@ -12,6 +11,7 @@ from hanatalk.wire import frames
 from hanatalk.wire.channels import channel_id_of, read_verifier, write_verifier
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.frames import ENTRY_SIZE, PROTOCOL_VERSION
+from hanatalk.wire.proofs import access_proof, is_worked
 from hanatalk.wire.refusals import RefusalCode
 
 BURN_AFTER = 9  # readers: eight other devices and the sender (docs/adr/0007); more would be a fingerprint (HT-R-043)
@@ -30,7 +30,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     address_requests_per_second: int = 8_000
     address_bytes_per_second: int = 64 << 20
     burst_seconds: int = 10  # how much of an unused rate may be used at once
-    hello_deadline: float = 10.0  # seconds from connecting to HELLO
+    hello_deadline: float = 10.0  # seconds from connecting to HELLO, and to PROOF if no work is asked
+    work: int = 18  # bits of work asked for under pressure (HT-R-124): a quarter of a second; 0: never
+    work_from: int = 15_000  # connections from which on it is
+    work_deadline: float = 30.0  # seconds from connecting to PROOF if work is asked
     idle_deadline: float = 120.0  # seconds without one complete WebSocket frame
     unborn_channels: int = 65_536  # incarnations remembered in RAM for channels nobody appended to
     unsent_size: int = 1 << 20  # bytes that wait for one connection before its pushes are read from the store instead
@@ -43,16 +46,32 @@ class Capability(msgspec.Struct, frozen=True):
     write: bool
 
 
-def check_hello(hello: frames.Hello, access_pass: bytes | None) -> RefusalCode | None:
-    """Version and access pass, the pass in constant time (HT-R-020, HT-R-021)."""
-    if PROTOCOL_VERSION not in hello.versions:
-        return RefusalCode.VERSION
-    if access_pass is None:
-        return None
-    # Digests are compared: their length says nothing about the pass's.
-    given = hashlib.sha256(hello.access_pass or b"").digest()
-    if not hmac.compare_digest(given, hashlib.sha256(access_pass).digest()) or hello.access_pass is None:
-        return RefusalCode.ACCESS_PASS
+class Challenge(msgspec.Struct, frozen=True, kw_only=True):
+    """What one connection has to show before anything else (HT-R-120). The challenge is fresh, 32 random bytes."""
+
+    challenge: bytes
+    pass_wanted: bool
+    work: int  # bits
+
+
+def check_hello(hello: frames.Hello) -> RefusalCode | None:
+    """The version (HT-R-020)."""
+    return None if PROTOCOL_VERSION in hello.versions else RefusalCode.VERSION
+
+
+def check_proof(
+    proof: frames.Proof, asked: Challenge, *, access_pass: bytes | None, relay_key: bytes
+) -> RefusalCode | None:
+    """The pass, in constant time, and the work (HT-R-123)."""
+    challenge = asked.challenge
+    if access_pass is not None and asked.pass_wanted:
+        right = access_proof(access_pass, challenge=challenge, relay_key=relay_key)
+        if proof.access is None or not hmac.compare_digest(proof.access, right):
+            return RefusalCode.ACCESS_PASS
+    if asked.work:
+        nonce = proof.nonce
+        if nonce is None or not is_worked(nonce, challenge=challenge, relay_key=relay_key, work=asked.work):
+            return RefusalCode.WORK
     return None
 
 

@@ -19,6 +19,7 @@ from hanatalk.wire.frames import MESSAGE_SIZE
 CONNECT_SECONDS = 10.0  # TCP, TLS and WebSocket handshake together
 PING_SECONDS = 30.0  # silence after which we ask whether the relay is there
 SILENCE_SECONDS = 75.0  # silence after which it is not
+WORK_TRIES = 4_096  # nonces between two turns of the loop: some milliseconds (HT-R-122)
 GONE_SECONDS = 1.0  # for the relay's side of closing
 
 
@@ -68,7 +69,7 @@ class Link:
     # --- called by the listener ---
 
     def opened(self, transport: picows.WSTransport) -> None:
-        """The WebSocket is open: check the pin before the first frame, which may carry an access pass."""
+        """The WebSocket is open: check the pin before the first frame."""
         self._gone = self._loop.create_task(_until_gone(transport))
         if self.closed.done():
             transport.disconnect(graceful=False)
@@ -110,6 +111,8 @@ class Link:
                 self._finish(RefusedError(f"relay.{last.code}"))
                 return
         self.flush()
+        if self._connection.working:
+            self._loop.call_soon(self._work)
 
     def heard(self) -> None:
         """The relay is there."""
@@ -120,6 +123,13 @@ class Link:
         self._finish(reason)
 
     # --- inside ---
+
+    def _work(self) -> None:
+        if not self.closed.done():
+            self._connection.work(WORK_TRIES)
+            if self._connection.working:
+                self._loop.call_soon(self._work)
+            self.flush()
 
     def _watch(self) -> None:
         silence = self._loop.time() - self._heard

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from hanatalk.errors import UsageError, WireError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, RelayKey, TakeId, exact
-from hanatalk.wire import events, frames
+from hanatalk.wire import events, frames, proofs
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.events import Event
 from hanatalk.wire.frames import ENTRY_SIZE, MESSAGE_SIZE, PROTOCOL_VERSION
@@ -56,7 +56,12 @@ class ClientConnection:
     """
 
     def __init__(self, *, access_pass: bytes | None = None) -> None:
-        """Queue HELLO. `access_pass` is 1 to 128 bytes, the relay operator's (HT-R-021)."""
+        """Queue HELLO. `access_pass` is the relay operator's, shown only to a relay that asks (HT-R-021)."""
+        self._access_pass = access_pass
+        self._challenge: frames.Challenge | None = None
+        self._proved = False  # PROOF is queued
+        self._nonce = 0  # the next one to try
+        self._early: list[frames.Frame] = []  # sent before LIMITS: a relay with a challenge hears it after PROOF only
         self._state = State.AWAITING_HELLO
         self._outgoing = Outgoing()
         self._message_size = MESSAGE_SIZE
@@ -67,7 +72,8 @@ class ClientConnection:
         self._last_request = 0
         self._last_ping = 0
         self._last_pong = 0
-        self._send(frames.Hello(versions=[PROTOCOL_VERSION], access_pass=access_pass, proof=None))
+        hello = frames.Hello(versions=[PROTOCOL_VERSION])
+        self._outgoing.add(hello, frame_size(hello))
 
     # --- calls ---
 
@@ -201,6 +207,27 @@ class ClientConnection:
         self._last_ping += 1
         self._send(frames.Ping(number=self._last_ping))
 
+    @property
+    def working(self) -> bool:
+        """True while the relay waits for work: call `work` until it is done (HT-R-122)."""
+        return self._state is State.CHALLENGED and not self._proved
+
+    def work(self, tries: int) -> None:
+        """Try so many nonces more, about a microsecond each; the right one queues PROOF."""
+        challenge = self._challenge
+        if challenge is None or not self.working:
+            return
+        found = proofs.search(
+            self._nonce,
+            tries,
+            challenge=challenge.challenge,
+            relay_key=challenge.signing_key,
+            work=challenge.work,
+        )
+        self._nonce += tries
+        if found is not None:
+            self._prove(challenge, found)
+
     # --- bytes ---
 
     def messages_to_send(self) -> list[bytes]:
@@ -231,7 +258,9 @@ class ClientConnection:
     # --- inside ---
 
     def _send(self, frame: frames.Frame) -> None:
-        if self._state is not State.CLOSED:
+        if self._state in (State.AWAITING_HELLO, State.CHALLENGED):
+            self._early.append(frame)
+        if self._state is not State.CLOSED and not self.working:
             self._outgoing.add(frame, frame_size(frame))
 
     def _ask(self, asked: _Asked) -> int:
@@ -257,6 +286,7 @@ class ClientConnection:
     def _end(self) -> None:
         self._state = State.CLOSED
         self._outgoing.clear()
+        self._early.clear()
         self._asked.clear()
         self._channels.clear()
         self._by_handle.clear()
@@ -302,6 +332,8 @@ class ClientConnection:
                 reported.append(events.Pong(frame.number))
             case frames.Limits():
                 self._hello_answered(frame, reported)
+            case frames.Challenge():
+                self._challenged(frame, reported)
 
     def _pushed_to(self, handle: int) -> _Channel | None:
         """The channel, or None if we have closed that handle: its last pushes may cross our CLOSE."""
@@ -316,7 +348,31 @@ class ClientConnection:
             raise WireError(f"wire.{RefusalCode.UNEXPECTED_ANSWER}")
         return asked
 
+    def _challenged(self, frame: frames.Challenge, reported: list[Event]) -> None:
+        if frame.pass_wanted and self._access_pass is None:
+            reported.append(events.Refused(None, None, RefusalCode.ACCESS_PASS_NEEDED, None, "", "connection"))
+            self._end()
+            return
+        self._challenge = frame
+        self._outgoing.clear()  # it would not be heard now
+        if not frame.work:
+            self._prove(frame, None)
+
+    def _prove(self, challenge: frames.Challenge, nonce: int | None) -> None:
+        access = None
+        if challenge.pass_wanted and self._access_pass is not None:
+            access = proofs.access_proof(
+                self._access_pass, challenge=challenge.challenge, relay_key=challenge.signing_key
+            )
+        self._proved = True
+        for frame in (frames.Proof(access, nonce), *self._early):
+            self._outgoing.add(frame, frame_size(frame))
+
     def _hello_answered(self, frame: frames.Limits, reported: list[Event]) -> None:
+        if self._challenge is not None and not (self._proved and frame.signing_key == self._challenge.signing_key):
+            # What was proved was proved to another key's relay.
+            raise WireError(f"wire.{RefusalCode.UNEXPECTED_ANSWER}")
+        self._early.clear()
         if frame.version != PROTOCOL_VERSION:
             raise WireError(f"wire.{RefusalCode.VERSION}", got=frame.version)
         # A relay may only lower the limit, and never below what one entry needs.

@@ -26,7 +26,7 @@ Bytes16: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)
 Bytes32: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Bytes64: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 EntryBytes: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=1, max_length=ENTRY_SIZE)]
-PassBytes: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=1, max_length=128)]
+WorkBits: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=22)]
 CodeText: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern="^[a-z][a-z-]*$")]
 DetailText: TypeAlias = Annotated[str, msgspec.Meta(max_length=100)]
 PolicyText: TypeAlias = Annotated[str, msgspec.Meta(max_length=1024)]
@@ -48,11 +48,9 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
 
 class Hello(Frame, frozen=True, tag=1):
-    """First frame of a connection (HT-R-013, HT-R-020, HT-R-021)."""
+    """First frame of a connection (HT-R-013, HT-R-020)."""
 
     versions: Annotated[list[Count], msgspec.Meta(min_length=1, max_length=16)]
-    access_pass: PassBytes | None
-    proof: PassBytes | None  # answer to a proof-of-work, unused in version 1
 
 
 class Open(Frame, frozen=True, tag=2):
@@ -130,6 +128,13 @@ class Ping(Frame, frozen=True, tag=10):
     """Answered by PONG with the same number (HT-R-019)."""
 
     number: Count
+
+
+class Proof(Frame, frozen=True, tag=11):
+    """The answer to CHALLENGE (HT-R-121)."""
+
+    access: Bytes32 | None  # that the client knows the access pass
+    nonce: Count | None  # that it worked
 
 
 # --- relay to client -------------------------------------------------------------------------------------------------
@@ -253,8 +258,19 @@ class Refused(Frame, frozen=True, tag=42):
     detail: DetailText
 
 
-ClientFrame: TypeAlias = Hello | Open | Append | Subscribe | Ack | Take | Receipt | Erase | Close | Ping
-RelayFrame: TypeAlias = Limits | Opened | Stored | Entries | CaughtUp | Taken | ReceiptSigned | Erased | Pong | Refused
+class Challenge(Frame, frozen=True, tag=43):
+    """The answer to HELLO of a relay that wants to see something first (HT-R-120)."""
+
+    challenge: Bytes32
+    pass_wanted: bool
+    work: WorkBits  # zero bits the hash must begin with; each bit more doubles the work. 0: none
+    signing_key: Bytes32
+
+
+ClientFrame: TypeAlias = Hello | Open | Append | Subscribe | Ack | Take | Receipt | Erase | Close | Ping | Proof
+RelayFrame: TypeAlias = (
+    Limits | Opened | Stored | Entries | CaughtUp | Taken | ReceiptSigned | Erased | Pong | Refused | Challenge
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _FRAMES = msgspec.Meta(min_length=1, max_length=MESSAGE_FRAMES)

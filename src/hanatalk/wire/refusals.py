@@ -17,12 +17,14 @@ class RefusalCode(enum.StrEnum):
     UNKNOWN_HANDLE = "unknown-handle"
     VERSION = "version"
     ACCESS_PASS = "access-pass"  # noqa: S105
+    WORK = "work"
     BUSY = "busy"
     SLOW = "slow"
     DRAINING = "draining"
     REOPEN = "reopen"
     STORAGE = "storage"
     UNEXPECTED_ANSWER = "unexpected-answer"
+    ACCESS_PASS_NEEDED = "access-pass-needed"  # noqa: S105 (never sent: what a client without the pass says to itself)
 
     # These refuse one request (HT-R-080).
     WRONG_CHANNEL_ID = "wrong-channel-id"

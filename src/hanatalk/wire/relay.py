@@ -21,10 +21,12 @@ class RelayConnection:
     these messages says why and the connection has to be dropped.
     """
 
-    __slots__ = ("_last_handle", "_last_request", "_outgoing", "state")
+    __slots__ = ("_challenged", "_last_handle", "_last_request", "_outgoing", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, *, challenged: bool = False) -> None:
+        """`challenged`: HELLO is to be answered by CHALLENGE, and requests are heard after PROOF only (HT-R-121)."""
         self.state = State.AWAITING_HELLO
+        self._challenged = challenged
         self._outgoing = Outgoing()
         self._last_request = 0
         self._last_handle = 0
@@ -35,7 +37,9 @@ class RelayConnection:
         return self._outgoing.size
 
     def receive(self, message: bytes) -> list[ClientFrame]:
-        """Take one binary WebSocket message: all its requests, in order.
+        """Take one binary WebSocket message: all its requests, in order; without those that come before PROOF.
+
+        PROOF opens the connection here; whoever finds it wrong ends the connection before the next request.
 
         :raises WireError: the client broke the protocol (HT-R-017). None of the message's requests is returned, the
             refusal is queued, the state is closed.
@@ -45,16 +49,16 @@ class RelayConnection:
         try:
             requests = frames.decode_client_frames(message)
             state: State = self.state
+            begun: list[ClientFrame] = []
+            if state is not State.OPEN:
+                state = self._begin(requests, begun)
             last_request = self._last_request
             for frame in requests:
                 kind = type(frame)
-                numbered = _WHILE_OPEN.get(kind) if state is State.OPEN else None
+                numbered = _WHILE_OPEN.get(kind)
                 if numbered is None:
-                    following = RELAY_RECEIVES[state].get(kind)
-                    if following is None:
-                        raise WireError(f"wire.{why_unexpected(state, kind)}")
-                    state = following
-                elif numbered:
+                    raise WireError(f"wire.{why_unexpected(state, kind)}")
+                if numbered:
                     request: int = frame.request  # type: ignore[union-attr]
                     if request <= last_request:
                         raise WireError(f"wire.{RefusalCode.REQUEST_ORDER}")
@@ -64,7 +68,23 @@ class RelayConnection:
         except WireError as error:
             self.end(RefusalCode(error.code.removeprefix("wire.")))
             raise
-        return requests
+        return begun + requests if begun else requests
+
+    def _begin(self, requests: list[ClientFrame], begun: list[ClientFrame]) -> State:
+        """Move HELLO and PROOF from `requests` to `begun` and drop what has no effect; returns the state after them."""
+        state = self.state
+        heard = 0
+        while state is not State.OPEN and heard < len(requests):
+            frame = requests[heard]
+            heard += 1
+            following = RELAY_RECEIVES[state].get(type(frame))
+            if following is None:
+                raise WireError(f"wire.{why_unexpected(state, type(frame))}")
+            if following is not state:
+                begun.append(frame)
+            state = State.CHALLENGED if state is State.AWAITING_HELLO and self._challenged else following
+        del requests[:heard]
+        return state
 
     def answer(self, frame: Frame) -> None:
         """Queue any frame but OPENED and ENTRIES."""

@@ -1,7 +1,7 @@
 """The states of a connection and every transition between them, as data (HT-R-013, HT-R-017).
 
-Both sides use the same three states. The tables name which frame a side may *receive* in a state and where that leads;
-a frame that is not in its table ends the connection.
+Both sides use the same states. The tables name which frame a side may *receive* in a state and where that leads; a frame
+that is not in its table ends the connection.
 """
 
 import enum
@@ -17,30 +17,39 @@ class State(enum.Enum):
     """Where one side of a connection stands."""
 
     AWAITING_HELLO = "awaiting HELLO"  # at the client: awaiting the answer to its HELLO
+    CHALLENGED = "challenged"  # HELLO was answered by CHALLENGE, and nothing else has an effect yet (HT-R-121)
     OPEN = "open"
     CLOSED = "closed"
 
 
 Table = Mapping[State, Mapping[type[Frame], State]]
 
+_REQUESTS: Final = (
+    frames.Open,
+    frames.Append,
+    frames.Subscribe,
+    frames.Ack,
+    frames.Take,
+    frames.Receipt,
+    frames.Erase,
+    frames.Close,
+    frames.Ping,
+)
 RELAY_RECEIVES: Final[Table] = {
-    State.AWAITING_HELLO: {frames.Hello: State.OPEN},
-    State.OPEN: {
-        frames.Open: State.OPEN,
-        frames.Append: State.OPEN,
-        frames.Subscribe: State.OPEN,
-        frames.Ack: State.OPEN,
-        frames.Take: State.OPEN,
-        frames.Receipt: State.OPEN,
-        frames.Erase: State.OPEN,
-        frames.Close: State.OPEN,
-        frames.Ping: State.OPEN,
-    },
+    State.AWAITING_HELLO: {frames.Hello: State.OPEN},  # CHALLENGED if this relay wants to see something first
+    # A client that does not know yet that it is challenged goes on; it says all of it again after PROOF.
+    State.CHALLENGED: {frames.Proof: State.OPEN} | dict.fromkeys(_REQUESTS, State.CHALLENGED),
+    State.OPEN: dict.fromkeys(_REQUESTS, State.OPEN),
     State.CLOSED: {},
 }
 
 CLIENT_RECEIVES: Final[Table] = {
-    State.AWAITING_HELLO: {frames.Limits: State.OPEN, frames.Refused: State.CLOSED},
+    State.AWAITING_HELLO: {
+        frames.Limits: State.OPEN,
+        frames.Challenge: State.CHALLENGED,
+        frames.Refused: State.CLOSED,
+    },
+    State.CHALLENGED: {frames.Limits: State.OPEN, frames.Refused: State.CLOSED},
     State.OPEN: {
         frames.Opened: State.OPEN,
         frames.Stored: State.OPEN,
@@ -58,8 +67,9 @@ CLIENT_RECEIVES: Final[Table] = {
 
 def why_unexpected(state: State, kind: type[Frame]) -> RefusalCode:
     """The code for a frame that `state` has no row for."""
-    if state is State.AWAITING_HELLO:
+    beginning = kind in (frames.Hello, frames.Limits, frames.Challenge, frames.Proof)
+    if state is State.AWAITING_HELLO or (state is State.CHALLENGED and not beginning):
         return RefusalCode.HELLO_FIRST
-    if kind in (frames.Hello, frames.Limits):
+    if beginning:
         return RefusalCode.HELLO_TWICE
     return RefusalCode.MALFORMED
