@@ -1,7 +1,7 @@
 """The states of a connection and every transition between them, as data (HT-R-013, HT-R-017).
 
-Both sides use the same states. The tables name which frame a side may *receive* in a state and where that leads; a frame
-that is not in its table ends the connection.
+Both sides use the same states. The tables name which frame a side may *receive* in a state and where that leads;
+a frame that is not in its table ends the connection.
 """
 
 import enum
