@@ -157,9 +157,10 @@ class Listening:
 class RelayProcess:
     """`hana relay serve` on a data folder; after a kill, `start` brings it back on the same port."""
 
-    def __init__(self, data: Path, store: str = "sqlite") -> None:
+    def __init__(self, data: Path, store: str = "sqlite", *more: str) -> None:
         self.data = data
         self.store = store
+        self.more = more  # further options
         self.log = data.with_suffix(".log")
         self.port = 0
         self.url = ""
@@ -177,6 +178,7 @@ class RelayProcess:
                     *("--port", str(self.port)),
                     *("--data", str(self.data)),
                     *("--store", self.store),
+                    *self.more,
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -26,6 +26,7 @@ COMMANDS = {
     "lock": "locking",
     "wipe": "locking",
     "relay": "relays",
+    "relay-pass": "access",
     "demo": "rehearsal",
 }
 

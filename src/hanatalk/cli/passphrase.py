@@ -44,35 +44,48 @@ def from_file(settings: Settings) -> str:
     """
     path = settings.passphrase_file
     assert path is not None
-    try:
-        if path == "-":
-            line = sys.stdin.buffer.readline(LONGEST + 1)
-        else:
-            with open(path, "rb") as file:
-                line = file.readline(LONGEST + 1)
-        passphrase = line.decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise UsageError("passphrase.file", path=path) from None
-    if len(line) > LONGEST:
+    passphrase = first_line(path)
+    if passphrase is None:
         raise UsageError("passphrase.file", path=path)
     if not passphrase:
         raise UsageError("profile.empty-passphrase")
     return passphrase
 
 
-def _asked(settings: Settings, key: str) -> str:
+def first_line(path: str) -> str | None:
+    """The first line of the file, or of standard input for ``-``; None if it holds no such line of UTF-8."""
+    try:
+        if path == "-":
+            line = sys.stdin.buffer.readline(LONGEST + 1)
+        else:
+            with open(path, "rb") as file:
+                line = file.readline(LONGEST + 1)
+        text = line.decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return None if len(line) > LONGEST else text
+
+
+def asked(settings: Settings, key: str) -> str | None:
     """Ask the person at the terminal, also while standard input is a pipe (``echo hello | hana send CONV -``).
 
-    :raises ProfileError: ``profile.passphrase-needed`` if nobody is there to ask
+    None if nobody is there to ask.
     """
     if not (sys.stdin is not None and sys.stdin.isatty()) and not (sys.stderr.isatty() and _terminal()):
-        raise ProfileError("profile.passphrase-needed")
+        return None
     from getpass import getpass
 
     try:
-        passphrase = getpass(said(settings, key, {}) + " ")
+        return getpass(said(settings, key, {}) + " ")
     except EOFError:
-        raise ProfileError("profile.passphrase-needed") from None
+        return None
+
+
+def _asked(settings: Settings, key: str) -> str:
+    """:raises ProfileError: ``profile.passphrase-needed`` if nobody is there to ask"""
+    passphrase = asked(settings, key)
+    if passphrase is None:
+        raise ProfileError("profile.passphrase-needed")
     if not passphrase:
         raise UsageError("profile.empty-passphrase")
     return passphrase

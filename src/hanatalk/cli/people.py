@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hanatalk.cli import passphrase, rendering
+from hanatalk.cli import passes, passphrase, rendering
 from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.opened import ask
 from hanatalk.cli.output import Output
@@ -35,12 +35,14 @@ class Duration(click.ParamType[int]):
 @click.option("--name", required=True, metavar="NAME", help="cli.init.name")
 @click.option("--relay", required=True, metavar="URL", help="cli.init.relay")
 @click.option("--no-passphrase", is_flag=True, help="cli.init.no-passphrase")
+@click.option("--access-pass-file", metavar="PATH", help="cli.relay-pass.file")
 @takes_settings
-def init(settings: Settings, *, name: str, relay: str, no_passphrase: bool) -> None:
+def init(settings: Settings, *, name: str, relay: str, no_passphrase: bool, access_pass_file: str | None) -> None:
     """Make a profile: an account with this device."""
     output = Output(settings)
     secret = None if no_passphrase else passphrase.chosen(settings)
-    made = create_profile(settings.home, name=name, relay=relay, passphrase=secret)
+    access_pass = None if access_pass_file is None else passes.in_file(access_pass_file)
+    made = create_profile(settings.home, name=name, relay=relay, passphrase=secret, access_pass=access_pass)
     output.result(
         {"account": made.account, "device": made.device, "name": made.name},
         output.say("cli.init.done", name=made.name, account=made.account),

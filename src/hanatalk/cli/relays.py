@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import click
 
+from hanatalk.cli import passes
 from hanatalk.cli.command import Command, Group, takes_settings
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
@@ -27,6 +28,18 @@ class Days(click.ParamType[tuple[int, int | None]]):
         return int(match[1]), int(match[2]) if match[2] else None
 
 
+class Limit(click.ParamType[tuple[str, str]]):
+    """``NAME=NUMBER``; which names there are and what they take, `hanatalk.relay.limiting` knows."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        name, equals, number = str(value).partition("=")
+        if not equals:
+            raise click.BadParameter(str(value), ctx=ctx, param=param)
+        return name, number
+
+
 class Channel(click.ParamType[ChannelId]):
     """A channel id: 64 hexadecimal digits."""
 
@@ -46,6 +59,8 @@ class Channel(click.ParamType[ChannelId]):
 @click.option("--retention", type=Days(), metavar="DAYS[,DAYS]", help="cli.relay.retention")
 @click.option("--key", type=click.Choice(["beside", "ram"]), help="cli.relay.key")
 @click.option("--key-file", type=click.Path(path_type=Path), metavar="PATH", help="cli.relay.key-file")
+@click.option("--access-pass-file", metavar="PATH", help="cli.relay.access-pass-file")
+@click.option("--limit", "limits", type=Limit(), multiple=True, metavar="NAME=NUMBER", help="cli.relay.limit")
 @takes_settings
 def serve(
     settings: Settings,
@@ -57,8 +72,11 @@ def serve(
     retention: tuple[int, int | None] | None,
     key: str | None,
     key_file: Path | None,
+    access_pass_file: str | None,
+    limits: tuple[tuple[str, str], ...],
 ) -> None:
     """Serve until SIGTERM. Nothing but the first line goes to standard output."""
+    from hanatalk.relay.limiting import limited
     from hanatalk.relay.options import RelayOptions
     from hanatalk.relay.serve import run
     from hanatalk.stores.interface import Retention
@@ -74,7 +92,9 @@ def serve(
         store=store,
         key=str(key_file) if key_file is not None else key or "beside",
         retention=Retention(message_days=messages, control_days=control or Retention().control_days),
+        access_pass=None if access_pass_file is None else passes.in_file(access_pass_file),
     )
+    options = limited(options, limits)
     # always JSON: scripts read it, and people can too
     run(options, lambda url: output.object({"listening": url, "store": store}))
 

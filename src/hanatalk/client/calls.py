@@ -107,6 +107,13 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool
 
 
+class PassKept(msgspec.Struct, frozen=True, kw_only=True):
+    """`connected`: the relay took it already; False if it could not be reached now, or nothing is wanted there."""
+
+    relay: str
+    connected: bool
+
+
 class Done(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing to tell."""
 
@@ -172,6 +179,22 @@ class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field=
     confirm: bool = False
 
 
+class RelayPass(msgspec.Struct, frozen=True, kw_only=True, tag="relay-pass", tag_field="call"):
+    """Keep a relay's access pass (HT-R-125), or forget it, and connect with it.
+
+    :raises UsageError: ``relay.url``, ``relay.plain-host``, ``relay.pin``
+    :raises RefusedError: ``relay.access-pass``: kept, but the relay wants another one
+    """
+
+    Result: ClassVar = PassKept
+    relay: str | None = None  # a URL; None: the profile's own relay
+    access_pass: bytes | None  # None: forget it
+    wait: float = 5.0  # seconds for the relay to answer
+
+    def __repr__(self) -> str:
+        return f"RelayPass(relay={self.relay!r})"
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True, tag="lock", tag_field="call"):
     """The owner closes the profile and ends: its keys are gone with the process."""
 
@@ -184,5 +207,5 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, tag="listen", tag_field=
     Result: ClassVar = Done
 
 
-Call = Status | Invite | Accept | Chats | Send | Sync | Messages | Read | Verify | Lock | Listen
-Result = Account | InviteMade | Accepted | ChatList | Sent | Synced | MessageList | ReadDone | Safety | Done
+Call = Status | Invite | Accept | Chats | Send | Sync | Messages | Read | Verify | RelayPass | Lock | Listen
+Result = Account | InviteMade | Accepted | ChatList | Sent | Synced | MessageList | ReadDone | Safety | PassKept | Done

@@ -27,7 +27,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def create(database: Database, *, name: str, relay: str) -> Identity:
+def create(database: Database, *, name: str, relay: str, access_pass: bytes | None = None) -> Identity:
     """Fill a new local database: device key, account (its sigchain's first link), name, relay.
 
     :raises UsageError: ``name.invalid``
@@ -41,6 +41,8 @@ def create(database: Database, *, name: str, relay: str) -> Identity:
         database.put_setting("relay", relay.encode())
         database.insert(Account(chain.account, name, msgspec.msgpack.encode(list(chain.links)), 1))
         database.execute("INSERT INTO relay (url, key) VALUES (?, NULL)", relay)
+        if access_pass is not None:
+            database.put_setting(f"access-pass {relay}", access_pass)
     return Identity(device, chain, name)
 
 
@@ -79,6 +81,18 @@ class Engine:
         for row in self._core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL"):
             found.add(links.parse(row.link).relay_url)
         return found
+
+    def access_pass(self, url: str) -> bytes | None:
+        """What the operator of the relay at `url` gave this person (HT-R-125)."""
+        return self._core.db.setting(f"access-pass {url}")
+
+    def keep_pass(self, url: str, access_pass: bytes | None) -> None:
+        """:param access_pass: None: forget it; :raises StorageError:"""
+        with self._core.transaction():
+            if access_pass is None:
+                self._core.db.execute("DELETE FROM setting WHERE key = ?", f"access-pass {url}")
+            else:
+                self._core.db.put_setting(f"access-pass {url}", access_pass)
 
     def connected(self, url: str, connection: ClientConnection, now: int) -> None:
         """A connection is up; its HELLO is queued."""

@@ -1,6 +1,7 @@
 """One relay: connect, stay connected, come back after a pause that doubles."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from hanatalk.wire.client import ClientConnection
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds
 HELLO_WAIT = 10.0  # seconds for the relay to answer HELLO
+WORK_WAIT = 20.0  # seconds more if it wants work first (HT-R-124)
 
 
 class RelayLink:
@@ -22,6 +24,8 @@ class RelayLink:
         on_connected: Callable[["RelayLink"], None],
         on_events: Callable[["RelayLink", list[wire.Event]], None],
         on_disconnected: Callable[["RelayLink"], None],
+        *,
+        access_pass: Callable[[str], bytes | None],
     ) -> None:
         self.url = url
         self.connection = ClientConnection()
@@ -30,6 +34,8 @@ class RelayLink:
         self._on_connected = on_connected
         self._on_events = on_events
         self._on_disconnected = on_disconnected
+        self._access_pass = access_pass  # the pass kept for a URL, asked for at every try
+        self._again = asyncio.Event()
         self._link: Link | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -37,6 +43,11 @@ class RelayLink:
         """Close for good."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def try_again(self) -> None:
+        """Something changed: if it is not connected, connect now."""
+        self.error, self.failures = None, 0
+        self._again.set()
 
     def flush(self) -> None:
         """Write out what the connection has queued."""
@@ -46,23 +57,29 @@ class RelayLink:
     async def _run(self) -> None:
         pause = FIRST_PAUSE
         while True:
+            self._again.clear()
             try:
                 await self._once()
                 pause = FIRST_PAUSE
             except WireError as error:
-                self.error = NetworkError("network.broken", why=error.code)
-                self.failures += 1
-            except (
-                HanaError
-            ) as error:  # not reached, refused (RefusedError), or not who it should be (VerificationError)
-                self.error = error
-                self.failures += 1
+                self._failed(NetworkError("network.broken", why=error.code))
+            except HanaError as error:
+                # not reached, refused (RefusedError), or not who it should be (VerificationError)
+                self._failed(error)
             self._on_disconnected(self)
-            await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 (spreads reconnects, keeps no secret)
+            with contextlib.suppress(TimeoutError):
+                spread = pause * random.uniform(0.75, 1.25)  # noqa: S311 (spreads reconnects, keeps no secret)
+                await asyncio.wait_for(self._again.wait(), spread)
+                pause = FIRST_PAUSE / 2
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    def _failed(self, error: HanaError) -> None:
+        if not self._again.is_set():  # else that try was begun before what changed
+            self.error = error
+            self.failures += 1
+
     async def _once(self) -> None:
-        self.connection = ClientConnection()
+        self.connection = ClientConnection(access_pass=self._access_pass(self.url))
         answered = asyncio.Event()
         early: list[wire.Event] = []  # the relay may answer before `connect` has returned
         begun = False
@@ -84,11 +101,7 @@ class RelayLink:
             if early:
                 self._on_events(self, early)
             link.flush()
-            try:
-                async with asyncio.timeout(HELLO_WAIT):
-                    await _first(answered, link)
-            except TimeoutError:
-                raise NetworkError("network.timeout", relay=self.url) from None
+            await self._hello_answered(answered, link)
             reason = await asyncio.shield(link.closed)  # our own end must not look like its end
             if reason is not None:
                 raise reason
@@ -96,6 +109,16 @@ class RelayLink:
             self._link = None
             link.close()
             await link.gone()
+
+    async def _hello_answered(self, answered: asyncio.Event, link: Link) -> None:
+        for wait in (HELLO_WAIT, WORK_WAIT):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await _first(answered, link)
+                    return
+            if not self.connection.working:
+                break
+        raise NetworkError("network.timeout", relay=self.url)
 
 
 async def _first(answered: asyncio.Event, link: Link) -> None:

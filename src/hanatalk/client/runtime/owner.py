@@ -13,7 +13,8 @@ from hanatalk.client import calls
 from hanatalk.client.engine import Engine
 from hanatalk.client.events import Event
 from hanatalk.client.runtime.links import RelayLink
-from hanatalk.errors import HanaError, NetworkError
+from hanatalk.errors import HanaError, NetworkError, RefusedError
+from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import events as wire
 
 EVENT_QUEUE = 10_000  # events a slow listener may fall behind; then it is cut off
@@ -64,7 +65,13 @@ class Owner:
             return
         for url in self._engine.wanted_relays():
             if url not in self._links:
-                self._links[url] = RelayLink(url, self._connected, self._received, self._disconnected)
+                self._links[url] = RelayLink(
+                    url,
+                    self._connected,
+                    self._received,
+                    self._disconnected,
+                    access_pass=self._engine.access_pass,
+                )
         for link in self._links.values():
             link.flush()
         for event in self._engine.take_events():
@@ -178,6 +185,8 @@ class Owner:
                 return await self._invite(call)
             case calls.Accept():
                 return await self._accept(call)
+            case calls.RelayPass():
+                return await self._relay_pass(call)
             case calls.Lock():
                 asyncio.get_running_loop().call_soon(self._end)
                 return calls.Done()
@@ -221,6 +230,29 @@ class Owner:
         if found is None:
             raise self._network_error()
         return found
+
+    async def _relay_pass(self, call: calls.RelayPass) -> calls.PassKept:
+        url = call.relay or self._engine.home_relay
+        bare = parse_relay_url(url).without_fragment
+        # Who types the address leaves the pin out: what is meant is the relay that this profile knows.
+        same = {known for known in self._engine.wanted_relays() if parse_relay_url(known).without_fragment == bare}
+        meant = {url} if "#" in url or not same else same
+        for known in meant:
+            self._engine.keep_pass(known, call.access_pass)
+        links = [link for known, link in self._links.items() if known in meant]
+        for link in links:
+            link.try_again()
+        if not links or call.access_pass is None:
+            return calls.PassKept(relay=url, connected=False)
+
+        def settled() -> bool:
+            return all(self._engine.is_ready(link.url) or link.error is not None for link in links)
+
+        await self._until(settled, call.wait)
+        for link in links:
+            if isinstance(link.error, RefusedError):
+                raise link.error
+        return calls.PassKept(relay=url, connected=all(self._engine.is_ready(link.url) for link in links))
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens from now on, until the profile is closed or this listener falls too far behind."""

@@ -45,11 +45,18 @@ class ProfileMade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_profile(
-    home: Path, *, name: str, relay: str, passphrase: str | None, cost: KdfCost | None = None
+    home: Path,
+    *,
+    name: str,
+    relay: str,
+    passphrase: str | None,
+    access_pass: bytes | None = None,
+    cost: KdfCost | None = None,
 ) -> ProfileMade:
     """Make a profile in `home`; no network. What a crash left of an earlier try is replaced.
 
     :param passphrase: None: the key is kept in the keyring or, without one, in a file
+    :param access_pass: of the relay, if it asks for one
     :param cost: of the passphrase; None: calibrated to about a second. Only tests lower it
     :raises ProfileError: ``profile.exists``; :raises UsageError: ``name.invalid``, ``relay.url``
     """
@@ -66,7 +73,7 @@ def create_profile(
         try:
             database = Database(home / FILE, unlocked.key)
             try:
-                made = engine.create(database, name=name, relay=relay)
+                made = engine.create(database, name=name, relay=relay, access_pass=access_pass)
             finally:
                 database.close()
         except BaseException:
