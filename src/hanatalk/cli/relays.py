@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -12,6 +12,9 @@ from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
 from hanatalk.errors import UsageError
 from hanatalk.ids import ChannelId
+
+if TYPE_CHECKING:
+    from hanatalk.relay.options import TlsFiles
 
 relay = Group("relay", lazy={"serve": "relays", "warrant": "relays"}, help="cli.help.relay")
 
@@ -61,6 +64,9 @@ class Channel(click.ParamType[ChannelId]):
 @click.option("--key-file", type=click.Path(path_type=Path), metavar="PATH", help="cli.relay.key-file")
 @click.option("--access-pass-file", metavar="PATH", help="cli.relay.access-pass-file")
 @click.option("--limit", "limits", type=Limit(), multiple=True, metavar="NAME=NUMBER", help="cli.relay.limit")
+@click.option("--tls", type=click.Choice(["self"]), help="cli.relay.tls")
+@click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="cli.relay.tls-cert")
+@click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="cli.relay.tls-key")
 @takes_settings
 def serve(
     settings: Settings,
@@ -74,6 +80,9 @@ def serve(
     key_file: Path | None,
     access_pass_file: str | None,
     limits: tuple[tuple[str, str], ...],
+    tls: Literal["self"] | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
 ) -> None:
     """Serve until SIGTERM. Nothing but the first line goes to standard output."""
     from hanatalk.relay.limiting import limited
@@ -91,12 +100,28 @@ def serve(
         data=data if data is not None or store == "memory" else settings.relay_data,
         store=store,
         key=str(key_file) if key_file is not None else key or "beside",
+        tls=_tls(tls, tls_cert, tls_key),
         retention=Retention(message_days=messages, control_days=control or Retention().control_days),
         access_pass=None if access_pass_file is None else passes.in_file(access_pass_file),
     )
     options = limited(options, limits)
     # always JSON: scripts read it, and people can too
     run(options, lambda url: output.object({"listening": url, "store": store}))
+
+
+def _tls(
+    own: Literal["self"] | None, certificate: Path | None, key: Path | None
+) -> "TlsFiles | Literal['self'] | None":
+    from hanatalk.relay.options import TlsFiles
+
+    if certificate is None and key is None:
+        return own
+    if own is not None:
+        raise UsageError("usage.value", what="--tls", command="hana relay serve")
+    if certificate is None or key is None:
+        missing = "--tls-cert" if certificate is None else "--tls-key"
+        raise UsageError("usage.missing", what=missing, command="hana relay serve")
+    return TlsFiles(certificate, key)
 
 
 @click.command("warrant", cls=Command, help="cli.help.relay-warrant")

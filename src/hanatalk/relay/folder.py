@@ -35,6 +35,11 @@ class DataFolder:
         """Seed of the relay's identity, apart from the store."""
         return self.path / "signing.key"
 
+    @property
+    def tls_key(self) -> Path:
+        """The key of `--tls self`, made when it is first needed (HT-R-101)."""
+        return self.path / "tls.key"
+
     def free_bytes(self) -> int:
         """What the disk has left for us."""
         disk = os.statvfs(self.path)
@@ -43,3 +48,22 @@ class DataFolder:
     def close(self) -> None:
         """Let the next relay in."""
         os.close(self._lock)
+
+
+def write_new(path: Path, secret: bytes) -> None:
+    """Write a new file for its owner alone (mode 0600). :raises OSError:"""
+    # Written beside and renamed: a crash in between must not leave half a secret, which would be another identity.
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, secret)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(beside, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

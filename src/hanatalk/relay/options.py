@@ -9,12 +9,20 @@ from hanatalk.relay.policy import Limits
 from hanatalk.stores.interface import Quota, Retention
 
 
+class TlsFiles(msgspec.Struct, frozen=True):
+    """An operator's certificate: the relay's own, then intermediates; and its private key. Both PEM (HT-R-103)."""
+
+    certificate: Path
+    key: Path
+
+
 class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Arguments of `relay.serve.run`. The access pass stays out of the repr.
 
-    :param host: a loopback address or name: plain ``ws://`` is refused elsewhere (HT-R-093).
+    :param host: without TLS a loopback address or name: plain ``ws://`` is refused elsewhere (HT-R-093).
     :param port: 0 picks a free one.
     :param data: folder for the store, its key and the signing key; None only with the memory store.
+    :param tls: ``"self"``: a key of the relay's own; None: plain (HT-R-100).
     :param key: where the store's key lies: ``"beside"`` it, only in ``"ram"``, or the path of a file elsewhere.
     :param policy: the operator's own words to every client, at most 1,024 characters.
     :param least_free: bytes of disk below which new appends are refused (HT-R-044).
@@ -23,6 +31,7 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 7710
+    tls: TlsFiles | Literal["self"] | None = None
     data: Path | None = None
     store: Literal["sqlite", "memory"] = "sqlite"
     key: str = "beside"

@@ -7,6 +7,8 @@ turn.
 
 import asyncio
 import contextlib
+import datetime as dt
+import errno
 import gc
 import hashlib
 import ipaddress
@@ -21,19 +23,22 @@ from typing import Any
 import uvloop
 
 from hanatalk.errors import StorageError, UsageError
+from hanatalk.relay.certificates import Certificates, in_files, self_signed
 from hanatalk.relay.core import RelayCore, Terms
 from hanatalk.relay.folder import DataFolder
 from hanatalk.relay.logs import RelayLog, relay_log
 from hanatalk.relay.opened import Peer
-from hanatalk.relay.options import RelayOptions
+from hanatalk.relay.options import RelayOptions, TlsFiles
 from hanatalk.relay.signing import ephemeral_key, key_in
 from hanatalk.stores.opening import open_store
 from hanatalk.transport.accepting import Accepted, Rooms, listen
+from hanatalk.transport.urls import pin_text
 from hanatalk.wire.refusals import RefusalCode
 
 SWEEP_SECONDS = 5.0  # deadlines and the disk
 EXPIRY_SECONDS = 60.0  # between looks at the day: the lag of HT-R-071
 TEND_SECONDS = 2.0  # between rounds of what the store puts off (HT-S-022)
+CERTIFICATE_SECONDS = 60.0  # between looks at the certificate files (HT-R-104)
 STEP_SECONDS = 0.02  # between two steps of such work others are served
 SECONDS_PER_DAY = 86_400
 
@@ -41,8 +46,9 @@ SECONDS_PER_DAY = 86_400
 def run(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain (HT-R-096). Blocks. `on_listening` gets the URL once it accepts.
 
-    :raises UsageError: ``relay.plain-host``, ``relay.data-needed``, ``relay.address-in-use``
-    :raises StorageError: the data folder is locked, or the store cannot be opened
+    :raises UsageError: ``relay.plain-host``, ``relay.data-needed``, ``relay.address-in-use``, ``relay.address``, or
+        what is wrong with the TLS files (see `certificates.in_files`)
+    :raises StorageError: the data folder is locked, the store cannot be opened, or the own TLS key is not one
     """
     # One pass over what the imports left, then never again; and rarer passes: a batch makes thousands of objects that
     # reference counting frees.
@@ -57,10 +63,18 @@ def run(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
 
 async def serve(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
     """`run`, on a running loop. See there for what is raised."""
-    _check_host(options.host)
+    if options.tls is None:
+        _check_host(options.host)
+    elif not options.host:
+        raise UsageError("relay.address", host="", port=options.port)
+    certificates = None
+    if isinstance(options.tls, TlsFiles):  # an operator's mistake is said before anything is made
+        certificates = Certificates(in_files(options.tls), files=options.tls)
     folder = DataFolder(options.data) if options.data is not None else None
     try:
         key = key_in(folder.signing_key) if folder is not None else ephemeral_key()
+        if options.tls == "self":
+            certificates = Certificates(self_signed(folder.tls_key if folder is not None else None), files=None)
         store = open_store(
             options.store,
             data=options.data,
@@ -77,7 +91,8 @@ async def serve(options: RelayOptions, on_listening: Callable[[str], None]) -> N
                 access_pass=options.access_pass,
             )
             core = RelayCore(store, key=key, terms=terms, random=os.urandom)
-            await _Serving(core, options=options, folder=folder, log=relay_log(sys.stderr)).run(on_listening)
+            serving = _Serving(core, options=options, folder=folder, log=relay_log(sys.stderr), tls=certificates)
+            await serving.run(on_listening)
         finally:
             store.close()
     finally:
@@ -103,13 +118,22 @@ def _day() -> int:
 class _Serving:
     """One run of the relay."""
 
-    def __init__(self, core: RelayCore, *, options: RelayOptions, folder: DataFolder | None, log: RelayLog) -> None:
+    def __init__(
+        self,
+        core: RelayCore,
+        *,
+        options: RelayOptions,
+        folder: DataFolder | None,
+        log: RelayLog,
+        tls: Certificates | None,
+    ) -> None:
         self.core = core
         self.loop = asyncio.get_running_loop()
         self.now = time.monotonic
         self._options = options
         self._folder = folder
         self._log = log
+        self._tls = tls
         self._connections: dict[Peer, _Connection] = {}
         self._ticking = False
         self._tending = False
@@ -126,19 +150,25 @@ class _Serving:
         self._look_at_disk()
         self._expire()
         try:
-            server = await listen(options.host, options.port, self.welcome)
+            context = self._tls.context if self._tls is not None else None
+            server = await listen(options.host, options.port, self.welcome, tls=context)
         except OSError as error:
-            raise UsageError("relay.address-in-use", port=options.port) from error
+            if error.errno == errno.EADDRINUSE:
+                raise UsageError("relay.address-in-use", port=options.port) from error
+            raise UsageError("relay.address", host=options.host, port=options.port) from error
         timers = [asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep))]
         timers.append(asyncio.create_task(self._every(EXPIRY_SECONDS, self._expire)))
         timers.append(asyncio.create_task(self._every(TEND_SECONDS, self._tend)))
+        timers.append(asyncio.create_task(self._every(CERTIFICATE_SECONDS, self._look_at_certificate)))
         with contextlib.suppress(RuntimeError, ValueError):  # not on the main thread: whoever runs us cancels us
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopping.set)
+            if isinstance(options.tls, TlsFiles):
+                loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         port = server.sockets[0].getsockname()[1]
-        host = f"[{options.host}]" if ":" in options.host else options.host
         self._log.info("listening", store=options.store)
-        on_listening(f"ws://{host}:{port}")
+        self._warn_of_certificate()
+        on_listening(self._url(port))
         try:
             await self._stopping.wait()
         finally:
@@ -149,6 +179,11 @@ class _Serving:
         if self._failure is not None:
             raise self._failure
         self._log.info("stopped")
+
+    def _url(self, port: int) -> str:
+        host = self._options.host
+        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"ws://{at}" if self._tls is None else f"wss://{at}#pin={pin_text(self._tls.shown.pin)}"
 
     # --- the batch ---
 
@@ -265,6 +300,8 @@ class _Serving:
     def _expire(self) -> None:
         day = _day()
         if day != self._swept_day:
+            if self._swept_day >= 0:
+                self._warn_of_certificate()  # daily
             self._swept_day = day
             self._expire_step(day)
 
@@ -281,6 +318,24 @@ class _Serving:
             self._log.info("expired", entries=expired.entries, channels=expired.channels)
             self.loop.call_later(STEP_SECONDS, self._expire_step, day)
         self.schedule()
+
+    # --- the certificate ---
+
+    def _look_at_certificate(self) -> None:
+        if self._tls is not None and self._tls.changed():
+            self._renew_certificate()
+
+    def _renew_certificate(self) -> None:
+        if self._tls is None:
+            return
+        outcome = self._tls.renew()
+        (self._log.info if outcome == "renewed" else self._log.warning)("certificate", code=outcome)
+        self._warn_of_certificate()
+
+    def _warn_of_certificate(self) -> None:
+        warning = None if self._tls is None else self._tls.shown.warning(dt.datetime.now(dt.UTC))
+        if warning is not None:
+            self._log.warning("certificate", code=warning)
 
     # --- the end ---
 

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hanatalk.errors import StorageError
 from hanatalk.ids import RelayKey
+from hanatalk.relay.folder import write_new
 
 SEED_LENGTH = 32
 
@@ -37,28 +38,10 @@ def key_in(path: Path) -> SigningKey:
     """
     try:
         if not path.exists():
-            _write_new(path, os.urandom(SEED_LENGTH))
+            write_new(path, os.urandom(SEED_LENGTH))
         seed = path.read_bytes()
     except OSError as error:
         raise StorageError("relay.signing-key", why=type(error).__name__) from error
     if len(seed) != SEED_LENGTH:
         raise StorageError("relay.signing-key", expected=SEED_LENGTH, got=len(seed))
     return SigningKey(seed)
-
-
-def _write_new(path: Path, seed: bytes) -> None:
-    # Written beside and renamed: a crash in between must not leave half a seed, which would be another identity.
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, seed)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(beside, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

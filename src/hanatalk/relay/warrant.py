@@ -20,7 +20,7 @@ from hanatalk.wire.classes import EntryClass
 
 WAL_HEADER, FRAME_HEADER = 32, 24  # bytes, SQLite's file format
 ABSENT = ("accounts", "names", "contacts", "groups", "addresses", "exact-times", "texts", "message-keys")
-_KEY_FILES = {KEY_FILE: "store-key", "signing.key": "signing-key", "relay.lock": "lock"}
+_KEY_FILES = {KEY_FILE: "store-key", "signing.key": "signing-key", "tls.key": "tls-key", "relay.lock": "lock"}
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """The relay's side of a WebSocket: accepts, reads messages, writes, pauses when the other side is slow or too fast."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -12,7 +13,11 @@ from hanatalk.wire.refusals import RefusalCode
 
 WRITE_BUFFER = 256 << 10  # bytes in a socket's buffer from which on its connection is paused (HT-R-055)
 READ_BUFFER = 2 << 10  # bytes; picows doubles it for connections that send much
+TLS_READ_BUFFER = 64 << 10  # bytes of TLS records that wait while nothing is read (HT-R-055)
+HANDSHAKE_SECONDS = 10.0  # for TLS, and as much again for the WebSocket's (HT-R-102)
+SHUTDOWN_SECONDS = 5.0  # for the other side to take the last words and close TLS
 BACKLOG = 1024
+NO_PAGE = b"This is a relay. It has no pages.\n"
 COPIED_BY_PICOWS = 8_192  # bytes
 HEADER_ROOM = 14  # bytes, the largest WebSocket header
 
@@ -112,8 +117,10 @@ class Accepted(picows.WSListener):
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         self._transport = transport
-        underlying = transport.underlying_transport
+        underlying: Any = transport.underlying_transport
         underlying.set_write_buffer_limits(high=WRITE_BUFFER, low=WRITE_BUFFER // 4)
+        if transport.is_secure:
+            underlying.set_read_buffer_limits(high=TLS_READ_BUFFER)
         peername = underlying.get_extra_info("peername")
         self.address = peername[0] if isinstance(peername, tuple) else None
         self._served = self._welcome(self)
@@ -177,19 +184,37 @@ class Accepted(picows.WSListener):
             underlying.resume_reading()
 
 
-async def listen(host: str, port: int, welcome: Callable[[Accepted], Served]) -> asyncio.Server:
+def _answer(
+    request: picows.WSUpgradeRequest, welcome: Callable[[Accepted], Served]
+) -> Accepted | picows.WSUpgradeResponseWithListener:
+    """A WebSocket, or the same few words to whoever asks for anything else: here is no page (HT-R-105, T-025)."""
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        return Accepted(welcome)
+    refusal = picows.WSUpgradeResponse.create_error_response(404, NO_PAGE, {"X-Content-Type-Options": "nosniff"})
+    return picows.WSUpgradeResponseWithListener(refusal, None)
+
+
+async def listen(
+    host: str, port: int, welcome: Callable[[Accepted], Served], *, tls: ssl.SSLContext | None = None
+) -> asyncio.Server:
     """Accept WebSockets on `port` (0 picks one); `welcome` is called for each once its handshake is over.
 
     :raises OSError: the address is taken, or not ours
     """
+    deadlines: dict[str, Any] = {}
+    if tls is not None:
+        deadlines = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
     return await picows.ws_create_server(
-        lambda _: Accepted(welcome),
+        lambda request: _answer(request, welcome),
         host,
         port,
+        websocket_handshake_timeout=HANDSHAKE_SECONDS,
         max_frame_size=MESSAGE_SIZE,
         read_buffer_init_size=READ_BUFFER,
         logger_name=silent(),
         backlog=BACKLOG,
         # As fast here and 5 KiB more per idle connection; and at DEBUG it logs addresses.
         use_aiofastnet=False,
+        ssl=tls,
+        **deadlines,
     )

@@ -6,11 +6,10 @@ import ssl
 from collections.abc import Callable
 
 import picows
-from cryptography.exceptions import UnsupportedAlgorithm
 
-from hanatalk.errors import HanaError, NetworkError, RefusedError, WireError
+from hanatalk.errors import HanaError, NetworkError, RefusedError, VerificationError, WireError
 from hanatalk.transport.quiet import silent
-from hanatalk.transport.tls import check_pin, client_context
+from hanatalk.transport.tls import PinRefused, client_context
 from hanatalk.transport.urls import RelayUrl, parse_relay_url
 from hanatalk.wire.client import ClientConnection
 from hanatalk.wire.events import Event, Refused
@@ -31,15 +30,12 @@ class Link:
     so nobody has to await it.
     """
 
-    def __init__(
-        self, connection: ClientConnection, on_events: Callable[[list[Event]], None], *, pin: bytes | None
-    ) -> None:
+    def __init__(self, connection: ClientConnection, on_events: Callable[[list[Event]], None]) -> None:
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[HanaError | None] = loop.create_future()
         self._loop = loop
         self._connection = connection
         self._on_events = on_events
-        self._pin = pin
         self._transport: picows.WSTransport | None = None
         self._heard = loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,21 +65,11 @@ class Link:
     # --- called by the listener ---
 
     def opened(self, transport: picows.WSTransport) -> None:
-        """The WebSocket is open: check the pin before the first frame."""
+        """The WebSocket is open; under TLS the other side is who it should be (`client_context`)."""
         self._gone = self._loop.create_task(_until_gone(transport))
         if self.closed.done():
             transport.disconnect(graceful=False)
             return
-        if self._pin is not None:
-            secure = transport.underlying_transport.get_extra_info("ssl_object")
-            certificate = secure.getpeercert(binary_form=True) if secure is not None else None
-            try:
-                check_pin(certificate, self._pin)
-            except (HanaError, UnsupportedAlgorithm) as error:
-                reason = error if isinstance(error, HanaError) else NetworkError("network.tls")
-                self._transport = transport
-                self._finish(reason)
-                return
         self._transport = transport
         self._heard = self._loop.time()
         self._timer = self._loop.call_later(PING_SECONDS, self._watch)
@@ -200,18 +186,25 @@ async def connect(
     :raises UsageError: ``relay.url``, ``relay.plain-host``, ``relay.pin``
     :raises NetworkError: ``network.unreachable``, ``network.timeout``, ``network.tls``, ``network.proxy-needed``
         (an onion service; proxies are not supported yet, and nothing is looked up)
-    :raises VerificationError: ``relay.pin-mismatch`` (T-046)
+    :raises VerificationError: ``relay.pin-mismatch``, ``relay.certificate``, ``relay.untrusted`` (no pin, and no CA of
+        this system vouches for it) (T-046)
     """
     parsed = parse_relay_url(url)
     if parsed.onion:
         raise NetworkError("network.proxy-needed")
-    link = Link(connection, on_events, pin=parsed.pin)
+    link = Link(connection, on_events)
     try:
         async with asyncio.timeout(seconds):
             await _open(parsed, link, seconds=seconds)
     except TimeoutError:
         link.close()
         raise NetworkError("network.timeout") from None
+    except PinRefused as error:
+        link.close()
+        raise error.why from None
+    except ssl.SSLCertVerificationError as error:
+        link.close()
+        raise VerificationError("relay.untrusted", why=error.verify_message) from None
     except ssl.SSLError as error:
         link.close()
         raise NetworkError("network.tls", why=error.reason or "unknown") from None

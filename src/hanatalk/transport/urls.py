@@ -78,6 +78,11 @@ def parse_relay_url(url: str) -> RelayUrl:
     return parsed
 
 
+def pin_text(pin: bytes) -> str:
+    """A pin as it stands in a URL: URL-safe base64 without padding."""
+    return base64.urlsafe_b64encode(pin).rstrip(b"=").decode()
+
+
 def _pin(fragment: str) -> bytes | None:
     if not fragment:
         return None
@@ -89,6 +94,6 @@ def _pin(fragment: str) -> bytes | None:
         pin = base64.b64decode(texts[0] + "=" * (-len(texts[0]) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise UsageError("relay.pin") from None
-    if len(pin) != PIN_LENGTH or base64.urlsafe_b64encode(pin).rstrip(b"=").decode() != texts[0]:
+    if len(pin) != PIN_LENGTH or pin_text(pin) != texts[0]:
         raise UsageError("relay.pin")
     return pin
