@@ -1,9 +1,12 @@
 """The relay as a process, over real sockets."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import ssl
+import struct
 import time
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from hanatalk.relay import serve as serving
 from hanatalk.relay.options import RelayOptions
 from hanatalk.relay.policy import Limits
 from hanatalk.transport.link import connect
+from hanatalk.transport.tls import client_context
+from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import channels, events, frames
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.client import ClientConnection
@@ -36,10 +41,15 @@ def masked(opcode: int, content: bytes, *, final: bool = True, reserved: int = 0
     return bytes([(0x80 if final else 0) | reserved | opcode]) + length + bytes(4) + content
 
 
+async def raw(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Bytes to a relay, through TLS if its URL says so."""
+    at = parse_relay_url(url)
+    return await asyncio.open_connection(at.host, at.port, ssl=client_context(at.pin) if at.scheme == "wss" else None)
+
+
 async def last_words(url: str, sent: bytes) -> list[frames.RelayFrame]:
     """What the relay says to raw bytes after the handshake until it closes."""
-    host, port = url.removeprefix("ws://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await raw(url)
     writer.write(HANDSHAKE)
     await reader.readuntil(b"\r\n\r\n")
     writer.write(sent)
@@ -102,7 +112,8 @@ async def test_who_answers_pings_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         link.close()
 
 
-def test_a_stalled_subscriber_costs_bounded_memory_and_resumes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", [None, "self"], ids=["plain", "tls"])
+def test_a_stalled_subscriber_costs_bounded_memory_and_resumes(tmp_path: Path, tls: str | None) -> None:
     """T-077, HT-R-055: 64 MiB pending for somebody who does not read; a process of its own, the store on disk."""
 
     async def fill(url: str, numbers: range) -> None:
@@ -121,10 +132,12 @@ def test_a_stalled_subscriber_costs_bounded_memory_and_resumes(tmp_path: Path) -
         link.close()
 
     limits = {"requests_per_second": 0, "bytes_per_second": 0}
-    with relay_process(store="sqlite", data=str(tmp_path), limits=limits) as relay:
+    with relay_process(store="sqlite", data=str(tmp_path), limits=limits, tls=tls) as relay:
         asyncio.run(fill(relay.url, range(1024)))  # the store's own cache is full after this
-        host, port = relay.url.removeprefix("ws://").split(":")
-        stalled = socket.create_connection((host, int(port)))
+        at = parse_relay_url(relay.url)
+        stalled = socket.create_connection((at.host, at.port))
+        if at.scheme == "wss":
+            stalled = client_context(at.pin).wrap_socket(stalled)
         subscribing = [
             frames.Hello([1]),
             frames.Open(1, CHANNEL, READ, True, WRITE, True),
@@ -266,8 +279,9 @@ def test_sigterm_does_not_wait_for_who_does_not_read(tmp_path: Path) -> None:
             assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("tls", [None, "self"], ids=["ws", "wss"])
 @pytest.mark.parametrize("debug", [False, True], ids=["plain", "debug"])
-def test_no_address_token_or_channel_in_any_log_line(tmp_path: Path, debug: bool) -> None:
+def test_no_address_token_or_channel_in_any_log_line(tmp_path: Path, debug: bool, tls: str | None) -> None:
     """T-003, HT-R-094, HT-R-072: every way a connection can go wrong, then what stderr holds."""
 
     async def misbehave(url: str) -> None:
@@ -284,23 +298,67 @@ def test_no_address_token_or_channel_in_any_log_line(tmp_path: Path, debug: bool
             masked(2, frames.encode([frames.Hello([1]), frames.Proof(b"SECRET" + bytes(26), None)])),
         ]:
             await last_words(url, sent + masked(8, b"\x03\xe8"))
-        host, port = url.removeprefix("ws://").split(":")
+        at = parse_relay_url(url)
         for request in [b"POST /SECRET HTTP/1.1\r\n\r\n", b"GET /SECRET HTTP/1.0\r\n\r\n", b"SECRET\r\n\r\n"]:
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await raw(url)
             writer.write(request)
             await reader.read()
             writer.close()
-        ports.append(port)
+        if tls is not None:
+            await asyncio.to_thread(break_handshakes, at.host, at.port)
+        ports.append(str(at.port))
         link.close()
 
     ports: list[str] = []
-    with relay_process(debug=debug, store="sqlite", data=str(tmp_path)) as relay:
+    with relay_process(debug=debug, store="sqlite", data=str(tmp_path), tls=tls) as relay:
         asyncio.run(misbehave(relay.url))
         assert relay.terminate() == 0
     if not debug:
         assert [json.loads(line)["event"] for line in relay.log.splitlines()] == ["listening", "stopped"]
-    for needle in ["SECRET", "127.0.0.1", ports[0], "ws://", str(tmp_path), CHANNEL.hex(), READ.hex(), WRITE.hex()]:
+    for needle in [
+        "SECRET",
+        "127.0.0.1",
+        ports[0],
+        "ws://",
+        "wss://",
+        str(tmp_path),
+        CHANNEL.hex(),
+        READ.hex(),
+        WRITE.hex(),
+    ]:
         assert needle not in relay.log
+
+
+def careless() -> ssl.SSLContext:
+    """Takes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def outdated() -> ssl.SSLContext:
+    """A client that knows no TLS 1.3."""
+    context = careless()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def break_handshakes(host: str, port: int) -> None:
+    """What comes to a TLS port and is no TLS, or ends too early."""
+    hello = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + b"SECRET" * 10  # a ClientHello, cut
+    for sent in [b"", b"GET /SECRET HTTP/1.1\r\n\r\n", b"SECRET" * 100, hello, hello[:5] + b"SECRET" * 100]:
+        with socket.create_connection((host, port), timeout=10) as rude, contextlib.suppress(ConnectionError):
+            rude.sendall(sent)
+            rude.shutdown(socket.SHUT_WR)
+            rude.recv(1)
+    for suspicious in (ssl.create_default_context(), outdated()):  # hangs up on our certificate; TLS 1.2
+        client = socket.create_connection((host, port), timeout=10)
+        with client, pytest.raises((ssl.SSLError, ConnectionError)):
+            suspicious.wrap_socket(client, server_hostname="SECRET.example")
+    with socket.create_connection((host, port), timeout=10) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset in mid-connection
+        careless().wrap_socket(client, do_handshake_on_connect=True).close()
 
 
 def test_the_options_do_not_print_the_pass() -> None:

@@ -259,5 +259,5 @@ async def test_without_a_pin_the_system_decides(certificate: tuple[ssl.SSLContex
     """HT-R-097: a self-signed certificate is no authority."""
     async with impostor(answer_hello, certificate[0]) as port:
         error = await failure(f"wss://127.0.0.1:{port}")
-        assert isinstance(error, NetworkError)
-        assert heard == []
+        assert isinstance(error, VerificationError)
+        assert (error.code, heard) == ("relay.untrusted", [])
