@@ -55,6 +55,7 @@ async def last_words(url: str, sent: bytes) -> list[frames.RelayFrame]:
     writer.write(sent)
     answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
+    await asyncio.wait({asyncio.create_task(writer.wait_closed())})
     said: list[frames.RelayFrame] = []
     while answer:
         kind, size, start = answer[0], answer[1], 2
@@ -130,6 +131,7 @@ def test_a_stalled_subscriber_costs_bounded_memory_and_resumes(tmp_path: Path, t
                 await seen.until(events.EntryStored, 16)
                 seen.all.clear()
         link.close()
+        await link.gone(10)
 
     limits = {"requests_per_second": 0, "bytes_per_second": 0}
     with relay_process(store="sqlite", data=str(tmp_path), limits=limits, tls=tls) as relay:
@@ -304,10 +306,12 @@ def test_no_address_token_or_channel_in_any_log_line(tmp_path: Path, debug: bool
             writer.write(request)
             await reader.read()
             writer.close()
+            await asyncio.wait({asyncio.create_task(writer.wait_closed())})
         if tls is not None:
             await asyncio.to_thread(break_handshakes, at.host, at.port)
         ports.append(str(at.port))
         link.close()
+        await link.gone(10)
 
     ports: list[str] = []
     with relay_process(debug=debug, store="sqlite", data=str(tmp_path), tls=tls) as relay:

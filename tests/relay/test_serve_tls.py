@@ -48,6 +48,7 @@ async def test_the_own_key_is_enough_and_stays(tmp_path: Path, host: str) -> Non
             _, link, seen = await opened(url)
             await seen.until(events.CaughtUp)
             link.close()
+            await link.gone(10)
     first, second = map(parse_relay_url, urls)
     assert first.pin is not None
     assert (first.scheme, first.host, first.pin) == (second.scheme, second.host, second.pin) == ("wss", host, first.pin)
@@ -104,6 +105,7 @@ async def test_plain_words_to_a_tls_port_get_nothing(tmp_path: Path) -> None:
         assert (await last_words(url, masked(1, b"text")))[-1] == frames.Refused(None, "not-binary", None, "")
         assert not link.closed.done()
         link.close()
+        await link.gone(10)
 
 
 async def test_slow_handshakes_meet_their_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +150,7 @@ async def test_an_operators_files_are_served_by_name_and_by_pin(
             _, link, seen = await opened(usable)
             await seen.until(events.CaughtUp)
             link.close()
+            await link.gone(10)
         with pytest.raises(VerificationError, match=r"relay\.untrusted"):
             await connect(f"wss://127.0.0.2:{at.port}", ClientConnection(), Events())
     lapsed = issued("127.0.0.1", issuer=authority, until=dt.timedelta(hours=-1))
@@ -155,6 +158,7 @@ async def test_an_operators_files_are_served_by_name_and_by_pin(
         _, link, seen = await opened(url)
         await seen.until(events.CaughtUp)
         link.close()
+        await link.gone(10)
         with pytest.raises(VerificationError, match=r"relay\.untrusted"):
             await connect(url.partition("#")[0], ClientConnection(), Events())
 
@@ -186,6 +190,7 @@ async def test_changed_files_are_noticed(tmp_path: Path, monkeypatch: pytest.Mon
         link.flush()
         await seen.until(events.Pong)
         link.close()
+        await link.gone(10)
 
 
 def test_sighup_renews_at_once_and_says_so(tmp_path: Path) -> None:
