@@ -5,22 +5,27 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from hanatalk.relay.options import RelayOptions
+from hanatalk.relay.options import Listening, RelayOptions
 from hanatalk.relay.serve import serve
 
 
 @contextlib.asynccontextmanager
-async def running_relay(**options: Any) -> AsyncIterator[str]:
+async def running_relay(*, began: Callable[[Listening], None] = lambda _: None, **options: Any) -> AsyncIterator[str]:
     """A relay on this loop; yields its URL. In memory unless `store` says otherwise."""
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     chosen = RelayOptions(**{"store": "memory", "port": 0, **options})
-    task = asyncio.create_task(serve(chosen, listening.set_result))
+
+    def listens(listening_at: Listening) -> None:
+        began(listening_at)
+        listening.set_result(listening_at.url)
+
+    task = asyncio.create_task(serve(chosen, listens))
     task.add_done_callback(lambda _: listening.done() or listening.cancel())
     try:
         await listening
@@ -60,7 +65,7 @@ class RelayProcess:
             env=environment,
         )
         assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
+        self.url, _, self.admin = self.process.stdout.readline().strip().partition(" ")
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -19,6 +19,7 @@ from hanatalk.stores.interface import (
     Erase,
     Erased,
     Expired,
+    Held,
     Holding,
     Quota,
     Refusal,
@@ -536,6 +537,7 @@ class Conformance:
         expected = [held(512, 2), held(1024, 1), held(512, 1, day=DAY + 1), held(512, 1, CONTROL), in_other]
         for _ in range(3):
             assert store.holdings() == expected
+            assert store.held() == Held(sum(h.count for h in expected), sum(h.count * h.size for h in expected))
             store.tend()
         self.one(store, acknowledge(channel, b"a", 2))
         assert store.holdings() == [held(512, 1), *expected[1:]]

@@ -67,6 +67,11 @@ class Channel(click.ParamType[ChannelId]):
 @click.option("--tls", type=click.Choice(["self"]), help="cli.relay.tls")
 @click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="cli.relay.tls-cert")
 @click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="cli.relay.tls-key")
+@click.option("--admin-port", type=click.IntRange(0, 65_535), metavar="N", help="cli.relay.admin-port")
+@click.option("--log", type=click.Choice(["json", "text"]), default="json", help="cli.relay.log")
+@click.option(
+    "--log-level", type=click.Choice(["info", "warning", "error"]), default="info", help="cli.relay.log-level"
+)
 @takes_settings
 def serve(
     settings: Settings,
@@ -83,10 +88,13 @@ def serve(
     tls: Literal["self"] | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    admin_port: int | None,
+    log: Literal["json", "text"],
+    log_level: Literal["info", "warning", "error"],
 ) -> None:
     """Serve until SIGTERM. Nothing but the first line goes to standard output."""
     from hanatalk.relay.limiting import limited
-    from hanatalk.relay.options import RelayOptions
+    from hanatalk.relay.options import Listening, RelayOptions
     from hanatalk.relay.serve import run
     from hanatalk.stores.interface import Retention
 
@@ -103,10 +111,18 @@ def serve(
         tls=_tls(tls, tls_cert, tls_key),
         retention=Retention(message_days=messages, control_days=control or Retention().control_days),
         access_pass=None if access_pass_file is None else passes.in_file(access_pass_file),
+        admin_port=admin_port,
+        log=log,
+        log_level=log_level,
     )
     options = limited(options, limits)
+
     # always JSON: scripts read it, and people can too
-    run(options, lambda url: output.object({"listening": url, "store": store}))
+    def say(listening: Listening) -> None:
+        admin = {} if listening.admin is None else {"admin": listening.admin}
+        output.object({"listening": listening.url, "store": store, **admin})
+
+    run(options, say)
 
 
 def _tls(

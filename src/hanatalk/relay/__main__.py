@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hanatalk.relay.options import RelayOptions
+from hanatalk.relay.options import Listening, RelayOptions
 from hanatalk.relay.serve import run
 
 
@@ -14,8 +14,8 @@ def _convert(kind: type, value: Any) -> Any:
     return Path(value) if kind is Path else value
 
 
-def _print(url: str) -> None:
-    sys.stdout.write(url + "\n")
+def _print(listening: Listening) -> None:
+    sys.stdout.write(" ".join(filter(None, [listening.url, listening.admin])) + "\n")
     sys.stdout.flush()
 
 

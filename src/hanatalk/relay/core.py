@@ -12,6 +12,7 @@ import msgspec
 
 from hanatalk.errors import StorageError, WireError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, TakeId
+from hanatalk.relay.counters import Counters
 from hanatalk.relay.opened import Address, Channel, Opened, Peer, Subscription, Unborn
 from hanatalk.relay.policy import Challenge, Limits, check_append, check_hello, check_open, check_proof
 from hanatalk.relay.signing import SigningKey
@@ -71,12 +72,14 @@ class RelayCore:
         self._unborn = Unborn(terms.limits.unborn_channels)
         self._addresses: dict[bytes, Address] = {}
         self._opened = 0
+        self._subscribed = 0
         self._operations: list[stores.Operation] = []
         self._origins: list[tuple[Peer, int, Channel]] = []  # request 0: nobody waits for an answer
         self._batch = 0  # number of the batch that waits
         self._dirty: dict[Peer, None] = {}
         self._hungry: dict[Peer, None] = {}
         self._draining = False
+        self.counters = Counters()
         self.peers: dict[Peer, None] = {}
         self.pending_size = 0  # bytes of entries waiting for `commit`
         self.disk_full = False  # set from outside: new appends are refused before they are acknowledged (HT-R-044)
@@ -110,6 +113,7 @@ class RelayCore:
             known.connections += 1
         peer = Peer(self._limits, address=known, challenge=self._challenge(), now=now)
         self.peers[peer] = None
+        self.counters.connections += 1
         if self._draining:
             self.end(peer, RefusalCode.DRAINING)
         elif len(self.peers) > self._limits.connections or (
@@ -145,6 +149,11 @@ class RelayCore:
             peer.ended = True
             peer.connection.end(code)
             self._dirty[peer] = None
+            self.counters.end(code)
+
+    def _refuse(self, peer: Peer, request: int, code: str, *, turn: int | None = None) -> None:
+        peer.connection.refuse(request, code, turn=turn)
+        self.counters.refuse(code)
 
     def drain(self) -> None:
         """The relay stops: commit what waits, then end every connection with code ``draining``."""
@@ -176,6 +185,7 @@ class RelayCore:
     def pause(self, peer: Peer) -> None:
         """The socket takes no more: nothing is pushed to this connection until `resume` (HT-R-055)."""
         peer.paused = True
+        self.counters.slowed += 1
         self._hungry.pop(peer, None)
 
     def resume(self, peer: Peer) -> None:
@@ -197,9 +207,12 @@ class RelayCore:
         self._dirty[peer] = None
         try:
             requests = peer.connection.receive(message)
-        except WireError:
+        except WireError as error:
             peer.ended = True
+            self.counters.end(error.code.removeprefix("wire."))
             return 0.0
+        self.counters.frames_in += len(requests)
+        self.counters.bytes_in += len(message)
         answers = self._answers
         try:
             for request in requests:
@@ -261,10 +274,10 @@ class RelayCore:
     def _open(self, peer: Peer, request: frames.Open) -> None:
         capability = check_open(request)
         if isinstance(capability, RefusalCode):
-            peer.connection.refuse(request.request, capability)
+            self._refuse(peer, request.request, capability)
             return
         if len(peer.handles) >= self._limits.channels or self._opened >= self._limits.channels_in_all:
-            peer.connection.refuse(request.request, RefusalCode.TOO_MANY_CHANNELS)
+            self._refuse(peer, request.request, RefusalCode.TOO_MANY_CHANNELS)
             return
         channel_id = ChannelId(request.channel_id)
         state = self._store.channel(channel_id)
@@ -304,7 +317,7 @@ class RelayCore:
         if code is None and self.disk_full:
             code = RefusalCode.RELAY_FULL
         if code is not None:
-            peer.connection.refuse(request.request, code)
+            self._refuse(peer, request.request, code)
             return
         channel = opened.channel
         self._operations.append(
@@ -349,7 +362,7 @@ class RelayCore:
         if opened is None:
             return
         if not opened.capability.read:
-            peer.connection.refuse(request.request, RefusalCode.READ_TOKEN_NEEDED)
+            self._refuse(peer, request.request, RefusalCode.READ_TOKEN_NEEDED)
             return
         take = stores.Take(channel_id=opened.channel.channel_id, take_id=TakeId(request.take_id))
         self._operations.append(take)
@@ -360,7 +373,7 @@ class RelayCore:
         if opened is None:
             return
         if not opened.capability.write:
-            peer.connection.refuse(request.request, RefusalCode.WRITE_TOKEN_NEEDED)
+            self._refuse(peer, request.request, RefusalCode.WRITE_TOKEN_NEEDED)
             return
         channel_id = opened.channel.channel_id
         erase = stores.Erase(channel_id=channel_id, seq=request.seq, erase_token=request.erase_token)
@@ -373,17 +386,17 @@ class RelayCore:
             return
         channel, connection = opened.channel, peer.connection
         if not (opened.capability.read or opened.capability.write):
-            connection.refuse(request.request, RefusalCode.READ_TOKEN_NEEDED)
+            self._refuse(peer, request.request, RefusalCode.READ_TOKEN_NEEDED)
             return
         if not 1 <= request.seq <= channel.head:
-            connection.refuse(request.request, RefusalCode.UNKNOWN_ENTRY)
+            self._refuse(peer, request.request, RefusalCode.UNKNOWN_ENTRY)
             return
         try:
             control_hash = self._store.control_hash(channel.channel_id, request.seq)
         except StorageError as error:
             if error.code != "storage.forgotten":
                 raise
-            connection.refuse(request.request, RefusalCode.FORGOTTEN)
+            self._refuse(peer, request.request, RefusalCode.FORGOTTEN)
             return
         statement = receipt_statement(
             channel.channel_id, channel.incarnation, seq=request.seq, control_hash=control_hash
@@ -402,6 +415,7 @@ class RelayCore:
         subscription = Subscription(peer, opened.channel, handle=request.handle, cursor=request.after_seq)
         opened.subscription = subscription
         opened.channel.subscriptions[subscription] = None
+        self._subscribed += 1
         self._fall_behind(subscription)
 
     def _close(self, peer: Peer, request: frames.Close) -> None:
@@ -437,25 +451,33 @@ class RelayCore:
             # Nothing was stored and nothing was acknowledged: the senders' outboxes keep it (T-080).
             for peer, request, _ in origins:
                 if request and not peer.ended:
-                    peer.connection.refuse(request, RefusalCode.STORAGE)
+                    self._refuse(peer, request, RefusalCode.STORAGE)
                     self._dirty[peer] = None
             return Committed(len(operations), 0, error.code)
-        appended = 0
+        appended = repeated = burned = 0
+        by_class = self.counters.appended
         fresh: dict[Channel, list[PushedEntry]] = {}
         for operation, origin, result in zip(operations, origins, results, strict=True):
             peer, request, channel = origin
             if type(result) is stores.Stored and type(operation) is stores.Append:
                 if not peer.ended:
                     peer.connection.stored(request, result.seq, result.turn)
-                if not result.repeated:
+                if result.repeated:
+                    repeated += 1
+                else:
                     appended += 1
+                    by_class[operation.entry_class] += 1
                     channel = self._born(channel)
                     channel.head = result.seq
                     if channel.subscriptions:
                         fresh.setdefault(channel, []).append(_pushed(operation, result))
+            elif type(result) is stores.Acknowledged:
+                burned += result.burned
             elif request and not peer.ended:
                 self._answer(peer, request, result)
             self._dirty[peer] = None
+        self.counters.repeated += repeated
+        self.counters.burned += burned
         for channel, entries in fresh.items():
             self._push(channel, entries)
         return Committed(len(operations), appended)
@@ -471,11 +493,13 @@ class RelayCore:
     def _answer(self, peer: Peer, request: int, result: stores.Result) -> None:
         match result:
             case stores.Refusal():
-                peer.connection.refuse(request, result.code, turn=result.turn)
+                self._refuse(peer, request, result.code, turn=result.turn)
             case stores.Taken():
                 peer.connection.answer(frames.Taken(request, result.seq, result.entry))
+                self.counters.taken += result.seq is not None
             case stores.Erased():
                 peer.connection.answer(frames.Erased(request))
+                self.counters.erased += 1
 
     # --- subscribers ---
 
@@ -557,6 +581,7 @@ class RelayCore:
         if subscription is not None:
             opened.subscription = None
             opened.channel.subscriptions.pop(subscription, None)
+            self._subscribed -= 1
             peer.behind.pop(subscription, None)
 
     def _release(self, peer: Peer, handle: int) -> None:
@@ -578,18 +603,42 @@ class RelayCore:
         # Subscribers that got nothing but the same push get the same bytes, not equal ones.
         pushed: SharedEntries | None = None
         shared: list[bytes] = []
+        count = size = 0
         for peer in dirty:
-            only = peer.connection.only_push()
+            connection = peer.connection
+            count += connection.waiting
+            only = connection.only_push()
             if only is None:
-                messages = peer.connection.messages_to_send()
-                if messages or peer.ended:
-                    yield peer, messages
+                messages = connection.messages_to_send()
+                if not (messages or peer.ended):
+                    continue
+            elif only is pushed:
+                connection.skip_waiting()
+                messages = shared
             else:
-                if only is not pushed:
-                    pushed, shared = only, peer.connection.messages_to_send()
-                else:
-                    peer.connection.skip_waiting()
-                yield peer, shared
+                pushed, messages = only, connection.messages_to_send()
+                shared = messages
+            for message in messages:
+                size += len(message)
+            yield peer, messages
+        self.counters.frames_out += count
+        self.counters.bytes_out += size
+
+    # --- figures ---
+
+    @property
+    def open_channels(self) -> int:
+        """Handles given out and not given back, of all connections."""
+        return self._opened
+
+    @property
+    def subscriptions(self) -> int:
+        """Of all connections."""
+        return self._subscribed
+
+    def held(self) -> stores.Held:
+        """What the store holds."""
+        return self._store.held()
 
     # --- time ---
 
@@ -606,6 +655,7 @@ class RelayCore:
         :raises StorageError: the disk
         """
         expired = self._store.expire(day=day)
+        self.counters.expired += expired.entries
         if expired.channels:
             for channel in list(self._channels.values()):
                 if channel.head and self._store.channel(channel.channel_id) is None:

@@ -27,6 +27,8 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
     :param policy: the operator's own words to every client, at most 1,024 characters.
     :param least_free: bytes of disk below which new appends are refused (HT-R-044).
     :param drain: seconds that stopping may take.
+    :param admin_port: of the admin port on 127.0.0.1 (HT-R-130); 0 picks a free one, None: there is none.
+    :param metrics_every: seconds for which the page of metrics stays as it is (HT-R-131).
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +44,17 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""
     least_free: int = 256 << 20
     drain: float = 5.0
+    admin_port: int | None = None
+    metrics_every: float = 60.0
+    log: Literal["json", "text"] = "json"
+    log_level: Literal["info", "warning", "error"] = "info"
 
     def __repr__(self) -> str:
         return f"RelayOptions(store={self.store!r}, access_pass={self.access_pass is not None})"
+
+
+class Listening(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a relay that runs can be reached: its URL, and the admin port's, if there is one."""
+
+    url: str
+    admin: str | None

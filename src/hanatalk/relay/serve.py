@@ -22,13 +22,16 @@ from typing import Any
 
 import uvloop
 
+from hanatalk import __version__
 from hanatalk.errors import StorageError, UsageError
+from hanatalk.relay.admin import AdminPort
 from hanatalk.relay.certificates import Certificates, in_files, self_signed
 from hanatalk.relay.core import RelayCore, Terms
 from hanatalk.relay.folder import DataFolder
 from hanatalk.relay.logs import RelayLog, relay_log
 from hanatalk.relay.opened import Peer
-from hanatalk.relay.options import RelayOptions, TlsFiles
+from hanatalk.relay.options import Listening, RelayOptions, TlsFiles
+from hanatalk.relay.reporting import PROBE_SECONDS, Reporting
 from hanatalk.relay.signing import ephemeral_key, key_in
 from hanatalk.stores.opening import open_store
 from hanatalk.transport.accepting import Accepted, Rooms, listen
@@ -39,12 +42,13 @@ SWEEP_SECONDS = 5.0  # deadlines and the disk
 EXPIRY_SECONDS = 60.0  # between looks at the day: the lag of HT-R-071
 TEND_SECONDS = 2.0  # between rounds of what the store puts off (HT-S-022)
 CERTIFICATE_SECONDS = 60.0  # between looks at the certificate files (HT-R-104)
+SUM_UP_SECONDS = 60.0  # between lines that sum up (HT-R-134)
 STEP_SECONDS = 0.02  # between two steps of such work others are served
 SECONDS_PER_DAY = 86_400
 
 
-def run(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain (HT-R-096). Blocks. `on_listening` gets the URL once it accepts.
+def run(options: RelayOptions, on_listening: Callable[[Listening], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain (HT-R-096). Blocks. `on_listening` is called once it accepts.
 
     :raises UsageError: ``relay.plain-host``, ``relay.data-needed``, ``relay.address-in-use``, ``relay.address``, or
         what is wrong with the TLS files (see `certificates.in_files`)
@@ -58,10 +62,14 @@ def run(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options, on_listening))
+        try:
+            runner.run(serve(options, on_listening))
+        finally:
+            # The loop's handlers end with it: a second SIGTERM must not spoil an orderly end (HT-R-096).
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
-async def serve(options: RelayOptions, on_listening: Callable[[str], None]) -> None:
+async def serve(options: RelayOptions, on_listening: Callable[[Listening], None]) -> None:
     """`run`, on a running loop. See there for what is raised."""
     if options.tls is None:
         _check_host(options.host)
@@ -91,7 +99,8 @@ async def serve(options: RelayOptions, on_listening: Callable[[str], None]) -> N
                 access_pass=options.access_pass,
             )
             core = RelayCore(store, key=key, terms=terms, random=os.urandom)
-            serving = _Serving(core, options=options, folder=folder, log=relay_log(sys.stderr), tls=certificates)
+            log = relay_log(sys.stderr, form=options.log, level=options.log_level)
+            serving = _Serving(core, options=options, folder=folder, log=log, tls=certificates)
             await serving.run(on_listening)
         finally:
             store.close()
@@ -141,11 +150,21 @@ class _Serving:
         self._stopping = asyncio.Event()
         self._nobody = asyncio.Event()  # set while nobody is connected
         self._failure: BaseException | None = None
+        self._unstored = False  # the last batch could not be stored
+        self._reporting = Reporting(
+            core,
+            folder=folder,
+            log=log,
+            now=self.now,
+            every=options.metrics_every,
+            sockets=lambda: [connection.socket for connection in self._connections.values()],
+        )
         self._swept_day = -1
         self._address_salt = os.urandom(16)
 
-    async def run(self, on_listening: Callable[[str], None]) -> None:
+    async def run(self, on_listening: Callable[[Listening], None]) -> None:
         loop, options = self.loop, self._options
+        admin = AdminPort(ready=self._why_not_ready, metrics=self._reporting.metrics)
         loop.set_exception_handler(self._on_loop_error)
         self._look_at_disk()
         self._expire()
@@ -156,26 +175,42 @@ class _Serving:
             if error.errno == errno.EADDRINUSE:
                 raise UsageError("relay.address-in-use", port=options.port) from error
             raise UsageError("relay.address", host=options.host, port=options.port) from error
+        try:
+            admin_url = await self._open_admin(admin)
+        except UsageError:
+            server.close()
+            raise
         timers = [asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep))]
         timers.append(asyncio.create_task(self._every(EXPIRY_SECONDS, self._expire)))
         timers.append(asyncio.create_task(self._every(TEND_SECONDS, self._tend)))
         timers.append(asyncio.create_task(self._every(CERTIFICATE_SECONDS, self._look_at_certificate)))
+        timers.append(asyncio.create_task(self._every(SUM_UP_SECONDS, self._reporting.sum_up)))
+        timers.append(asyncio.create_task(self._every(PROBE_SECONDS, self._reporting.probe)))
         with contextlib.suppress(RuntimeError, ValueError):  # not on the main thread: whoever runs us cancels us
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopping.set)
             if isinstance(options.tls, TlsFiles):
                 loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         port = server.sockets[0].getsockname()[1]
-        self._log.info("listening", store=options.store)
-        self._warn_of_certificate()
-        on_listening(self._url(port))
         try:
+            self._log.info(
+                "listening",
+                version=__version__,
+                store=options.store,
+                tls=self._tls is not None,
+                access_pass=options.access_pass is not None,
+                admin=admin_url is not None,
+            )
+            self._warn_of_certificate()
+            on_listening(Listening(url=self._url(port), admin=admin_url))
             await self._stopping.wait()
         finally:
+            self._stopping.set()
             for timer in timers:
                 timer.cancel()
             server.close()
             await self._drain()
+            admin.close()
         if self._failure is not None:
             raise self._failure
         self._log.info("stopped")
@@ -184,6 +219,23 @@ class _Serving:
         host = self._options.host
         at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return f"ws://{at}" if self._tls is None else f"wss://{at}#pin={pin_text(self._tls.shown.pin)}"
+
+    async def _open_admin(self, admin: AdminPort) -> str | None:
+        wanted = self._options.admin_port
+        if wanted is None:
+            return None
+        try:
+            return f"http://127.0.0.1:{await admin.listen(wanted)}"
+        except OSError as error:
+            raise UsageError("relay.address-in-use", port=wanted) from error
+
+    def _why_not_ready(self) -> str | None:
+        """None while appends are taken, else a short code (HT-R-132)."""
+        if self._stopping.is_set():
+            return "draining"
+        if self.core.disk_full:
+            return "disk-full"
+        return "storage" if self._unstored else None
 
     # --- the batch ---
 
@@ -198,7 +250,12 @@ class _Serving:
         self._ticking = False
         try:
             if self.core.pending:
+                began = self.now()
                 committed = self.core.commit(day=_day())
+                counters = self.core.counters
+                counters.batch_seconds.observe(self.now() - began)
+                counters.batch_sizes.observe(committed.operations)
+                self._unstored = committed.failure is not None
                 if committed.failure is not None:
                     self._log.error("commit-failed", code=committed.failure, operations=committed.operations)
                     self._look_at_disk()
@@ -292,10 +349,11 @@ class _Serving:
     def _look_at_disk(self) -> None:
         if self._folder is None:
             return
-        full = self._folder.free_bytes() < self._options.least_free
+        free = self._folder.free_bytes()
+        full = free < self._options.least_free
         if full is not self.core.disk_full:
             self.core.disk_full = full
-            self._log.warning("disk-full" if full else "disk-free")
+            self._log.warning("disk-full" if full else "disk-free", free_mib=free >> 20)
 
     def _expire(self) -> None:
         day = _day()
@@ -340,6 +398,7 @@ class _Serving:
     # --- the end ---
 
     async def _drain(self) -> None:
+        self._log.info("draining", connections=len(self._connections), operations=self.core.pending)
         if self.core.pending and self._failure is None:
             self.tick()
         self.core.drain()
@@ -347,9 +406,12 @@ class _Serving:
         if self._connections:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nobody.wait(), self._options.drain)
-        for connection in list(self._connections.values()):
+        late = list(self._connections.values())
+        for connection in late:
             connection.socket.abort()
         self._ended = True
+        if self._failure is None:
+            self._log.info("drained", cut_off=len(late))
 
 
 class _Connection:
@@ -370,6 +432,8 @@ class _Connection:
             serving.log_bug(error)
             serving.core.end(self._peer, RefusalCode.MALFORMED)
             seconds = 0.0
+        if seconds:
+            serving.core.counters.overdrawn += 1
         if serving.core.crowded:
             serving.tick()
         serving.schedule()

@@ -168,6 +168,13 @@ class Expired(msgspec.Struct, frozen=True):
         return bool(self.entries or self.channels)
 
 
+class Held(msgspec.Struct, frozen=True):
+    """How much is held in all: entries, and their bytes as padded by the clients."""
+
+    entries: int
+    bytes: int
+
+
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the warrant report: entries of one channel, class, day and padded size."""
 
@@ -216,6 +223,10 @@ class Store(Protocol):
 
         :raises StorageError: the disk; nothing is lost, call it again later.
         """
+        ...
+
+    def held(self) -> Held:
+        """How much is held in all; costs nothing."""
         ...
 
     def holdings(self) -> list[Holding]:

@@ -19,6 +19,7 @@ from hanatalk.stores.interface import (
     Erase,
     Erased,
     Expired,
+    Held,
     Holding,
     Operation,
     Quota,
@@ -271,6 +272,9 @@ class MemoryStore:
 
     def tend(self) -> bool:
         return False
+
+    def held(self) -> Held:
+        return Held(self._held_entries, self._held_bytes)
 
     def holdings(self) -> list[Holding]:
         counts: dict[tuple[ChannelId, EntryClass, int, int], int] = {}

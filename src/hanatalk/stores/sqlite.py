@@ -30,6 +30,7 @@ from hanatalk.stores.interface import (
     Erase,
     Erased,
     Expired,
+    Held,
     Holding,
     Operation,
     Quota,
@@ -485,6 +486,9 @@ class SqliteStore:
         if channel.control_base:
             raise StorageError("storage.forgotten")
         return NO_CONTROL_HASH
+
+    def held(self) -> Held:
+        return Held(self._channels.entries, self._channels.bytes)
 
     def holdings(self) -> list[Holding]:
         self._ready()

@@ -97,6 +97,11 @@ class Accepted(picows.WSListener):
             transport.send_close(picows.WSCloseCode.POLICY_VIOLATION)
             transport.disconnect()
 
+    @property
+    def overdrawn(self) -> bool:
+        """True while nothing is read because too much came (HT-R-091)."""
+        return self._waiting
+
     def ping(self) -> None:
         """Ask whether anybody is there."""
         if self._transport is not None:

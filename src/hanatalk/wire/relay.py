@@ -36,6 +36,11 @@ class RelayConnection:
         """Upper bound of the bytes that `messages_to_send` would return."""
         return self._outgoing.size
 
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be sent."""
+        return len(self._outgoing)
+
     def receive(self, message: bytes) -> list[ClientFrame]:
         """Take one binary WebSocket message: all its requests, in order; without those that come before PROOF.
 

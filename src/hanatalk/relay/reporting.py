@@ -1,0 +1,89 @@
+"""What a running relay says of itself: the page of metrics, and lines in the log that sum up (HT-R-131, HT-R-134)."""
+
+import os
+import resource
+import sys
+from collections.abc import Callable, Collection
+
+from hanatalk.relay.core import RelayCore
+from hanatalk.relay.folder import DataFolder
+from hanatalk.relay.logs import RelayLog
+from hanatalk.relay.metrics import Readings, page
+from hanatalk.transport.accepting import Accepted
+
+PROBE_SECONDS = 1.0  # between two looks at how late the event loop is
+FEWEST = 10  # refused connections of one code that are worth a line: fewer could be one person's
+
+
+class Reporting:
+    """:param every: seconds for which the page of metrics stays as it is, however often it is fetched.
+    :param sockets: who is connected.
+    """
+
+    def __init__(
+        self,
+        core: RelayCore,
+        *,
+        folder: DataFolder | None,
+        log: RelayLog,
+        now: Callable[[], float],
+        every: float,
+        sockets: Callable[[], Collection[Accepted]],
+    ) -> None:
+        self._core = core
+        self._folder = folder
+        self._log = log
+        self._now = now
+        self._every = every
+        self._sockets = sockets
+        self._page = ""
+        self._page_at = -every
+        self._probed = now()
+        self._told: dict[str, int] = {}
+
+    def metrics(self) -> str:
+        """The page, made anew now and then only: who keeps what was fetched shall not know the second (HT-R-131)."""
+        now = self._now()
+        if not self._page or now - self._page_at >= self._every:
+            self._page, self._page_at = page(self._core.counters, self._readings()), now
+        return self._page
+
+    def probe(self) -> None:
+        """Called every `PROBE_SECONDS`: how late is it?"""
+        now = self._now()
+        self._core.counters.lag_seconds.observe(max(0.0, now - self._probed - PROBE_SECONDS))
+        self._probed = now
+
+    def sum_up(self) -> None:
+        """Say how many connections were refused, by code; a few are kept until they are more."""
+        for code, count in self._core.counters.ended.items():
+            more = count - self._told.get(code, 0)
+            if more >= FEWEST:
+                self._told[code] = count
+                self._log.info("refused", code=code, connections=more)
+
+    def _readings(self) -> Readings:
+        core, folder = self._core, self._folder
+        held = core.held()
+        return Readings(
+            connections=len(core.peers),
+            open_channels=core.open_channels,
+            subscriptions=core.subscriptions,
+            paused=sum(peer.paused for peer in core.peers),
+            overdrawn=sum(socket.overdrawn for socket in self._sockets()),
+            entries=held.entries,
+            entry_bytes=held.bytes,
+            store_bytes=folder.size() if folder is not None else None,
+            disk_free=folder.free_bytes() if folder is not None else None,
+            resident=resident(),
+        )
+
+
+def resident() -> int:
+    """Bytes of memory that this process uses now; where the system does not tell, the most it ever used."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
