@@ -9,7 +9,7 @@ from tests.stores.conformance import DAY, Conformance, Make, a_channel, acknowle
 
 from hanatalk.errors import StorageError
 from hanatalk.stores import channels, sqlite
-from hanatalk.stores.interface import Store, Stored
+from hanatalk.stores.interface import Acknowledged, Quota, Store, Stored
 from hanatalk.stores.sqlite import SqliteStore
 
 KEY = bytes(range(32))
@@ -60,6 +60,36 @@ class TestKilledSqliteStore(TestSqliteStore):
             if file.exists():
                 copied.with_name(copied.name + suffix).write_bytes(file.read_bytes())
         return self._stores.make(copied, **settings)
+
+
+def test_readers_that_were_forgotten_are_not_read_back(tmp_path: Path) -> None:
+    """HT-S-024: who read what was burned takes nobody's place among the readers of what comes later."""
+    for forget in ("read back", "settled and read back"):
+        store = SqliteStore(tmp_path / f"{forget}.db", key=KEY, quota=Quota(channel_readers=2))
+        channel = a_channel()
+        store.apply([append(channel, burn_after=2)], day=DAY)
+        store.apply([acknowledge(channel, b"a", 1)], day=DAY)
+        if forget.startswith("settled"):
+            store.settle()
+        store.apply([acknowledge(channel, b"b", 1)], day=DAY)
+        store._stale = True
+        store.apply([append(channel, burn_after=2)], day=DAY)
+        assert store.apply([acknowledge(channel, b"c", 2), acknowledge(channel, b"d", 2)], day=DAY) == [
+            Acknowledged(0),
+            Acknowledged(1),
+        ]
+        store.close()
+
+
+def test_what_is_burned_in_the_batch_it_came_in_is_never_written(tmp_path: Path) -> None:
+    """The acknowledgement may stand in the same commit: nothing of the entry is left."""
+    store = SqliteStore(tmp_path / "store.db", key=KEY)
+    channel = a_channel()
+    store.apply([append(channel, burn_after=1), acknowledge(channel, b"a", 1), append(channel)], day=DAY)
+    rows = [store._connection.only(f"SELECT count(*) FROM landing_{side}")[0] for side in (0, 1)]
+    assert sum(rows) == 1
+    assert seqs(store, channel) == [2]
+    store.close()
 
 
 def test_in_a_conversation_of_two_no_reader_is_remembered(tmp_path: Path) -> None:

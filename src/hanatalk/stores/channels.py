@@ -16,6 +16,7 @@ from hanatalk.wire.classes import EntryClass
 
 MOST_KEPT = 50_000  # channels in RAM, some 40 MB; those with fresh rows come on top
 FAR_DAY = 1 << 40
+NO_READER = ReaderId(b"")  # in a row of acknowledgements: the channel's readers so far are forgotten
 _COLUMNS = (
     "number, channel_id, incarnation, head, turn, refused_takes, last_day, control_hash, control_base,"
     " entries, bytes, burning"
@@ -27,7 +28,7 @@ AckRow: TypeAlias = tuple[int, ReaderId, int]
 
 
 class News(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A row of `batch_*`; schema/0001.sql says what the fields are."""
+    """A row of `batch_*`; schema/0001.sql says what the fields are. `NO_READER` may stand for a reader."""
 
     landed: list[LandedRow]
     acks: list[AckRow]
@@ -123,7 +124,10 @@ class Channels:
         for number, reader, seq in news.acks:
             if number in self._by_number or self._taken(number):  # else it was forgotten since
                 channel = self.by_number(number)
-                channel.readers[reader] = max(seq, channel.readers.get(reader, 0))
+                if reader == NO_READER:
+                    channel.readers.clear()
+                else:
+                    channel.readers[reader] = max(seq, channel.readers.get(reader, 0))
                 self._acked[channel] = None
 
     def find(self, channel_id: ChannelId) -> Channel | None:
@@ -253,6 +257,10 @@ class Channels:
     def acked(self, channel: Channel) -> None:
         """A reader of it is further."""
         self._acked[channel] = None
+
+    def readers_landed(self, channel: Channel) -> bool:
+        """Whether rows of `batch_*` name readers of it."""
+        return channel in self._acked
 
     def land(self, fresh: Fresh) -> None:
         if not self.landed or fresh.day < self._earliest_day:

@@ -19,7 +19,7 @@ from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherf
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId, EntryId
 from hanatalk.stores import rules
-from hanatalk.stores.channels import AckRow, Channels, LandedRow, read_landing
+from hanatalk.stores.channels import NO_READER, AckRow, Channels, LandedRow, read_landing
 from hanatalk.stores.checkpoints import CLOSE_ENOUGH, Checkpointer
 from hanatalk.stores.held import SEQ_BITS, Channel, Fresh
 from hanatalk.stores.interface import (
@@ -90,7 +90,7 @@ class SqliteStore:
             self._swept = False
             self._closed = False
             # What one batch wants written, gathered so that each table is written once.
-            self._bodies: list[tuple[int, bytes]] = []
+            self._bodies: dict[int, bytes] = {}
             self._burned: tuple[list[tuple[int]], list[tuple[int]]] = ([], [])  # of either side
             self._landed: list[LandedRow] = []
             self._acks: list[AckRow] = []
@@ -232,7 +232,7 @@ class SqliteStore:
                 entry_id,
             )
         )
-        self._bodies.append((n, body))
+        self._bodies[n] = body
         self._landed.append((n, channel.number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size))
 
     def _settle_at_once(self, channel: Channel, append: Append, day: int) -> None:
@@ -367,7 +367,8 @@ class SqliteStore:
         if fresh is not None:
             fresh.alive = False
             channel.waiting.pop(seq, None)
-            self._burned[fresh.side].append((fresh.n,))
+            if self._bodies.pop(fresh.n, None) is None:  # else it came in this batch: never written
+                self._burned[fresh.side].append((fresh.n,))
             shelf = fresh.shelf if fresh.copied else None
         if shelf is not None:
             key = channel.first_key | seq
@@ -380,6 +381,8 @@ class SqliteStore:
         self._channels.discount(channel, size, burns=burns)
         if burns and not channel.burning:
             channel.readers.clear()
+            if self._channels.readers_landed(channel) or channel.readers_stored:
+                self._acks.append((channel.number, NO_READER, 0))  # else reading back would bring them to life again
             if channel.readers_stored:
                 self._connection.execute("DELETE FROM reader WHERE channel = ?", (channel.number,))
                 channel.readers_stored = False
@@ -387,11 +390,12 @@ class SqliteStore:
     def _flush(self) -> None:
         many = self._connection.executemany
         side = self._channels.side
-        if self._bodies:
-            many(f"INSERT INTO landing_{side} (n, body) VALUES (?, ?)", self._bodies)  # noqa: S608
+        # Removing first: what arrives takes the pages of what was burned, so that each is written once.
         for of_side, burned in enumerate(self._burned):
             if burned:
                 many(f"DELETE FROM landing_{of_side} WHERE n = ?", burned)  # noqa: S608
+        if self._bodies:
+            many(f"INSERT INTO landing_{side} (n, body) VALUES (?, ?)", self._bodies.items())  # noqa: S608
         if self._landed or self._acks:
             news = msgspec.msgpack.encode((self._landed, self._acks))
             self._connection.execute(
