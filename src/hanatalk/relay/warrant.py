@@ -14,8 +14,9 @@ import msgspec
 from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherfile
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId
+from hanatalk.stores.holdings import read_holdings
 from hanatalk.stores.opening import BESIDE, FILE, KEY_FILE, find_key
-from hanatalk.stores.sqlite import APPLICATION, read_holdings
+from hanatalk.stores.sqlite import APPLICATION
 from hanatalk.wire.classes import EntryClass
 
 WAL_HEADER, FRAME_HEADER = 32, 24  # bytes, SQLite's file format

@@ -86,6 +86,7 @@ class Channels:
         self._by_id.clear()
         self._by_number.clear()
         self._acked.clear()
+        self._earliest_day = FAR_DAY
         self.entries, self.bytes = map(int, self._connection.only("SELECT total(entries), total(bytes) FROM channel"))
         shelves = frozenset(list_shelves(self._connection))
         batches: list[tuple[int, int, bytes]] = []
@@ -263,7 +264,7 @@ class Channels:
         return channel in self._acked
 
     def land(self, fresh: Fresh) -> None:
-        if not self.landed or fresh.day < self._earliest_day:
+        if fresh.day < self._earliest_day:
             self._earliest_day = fresh.day
         self._landing[fresh.side][fresh.n] = fresh
         fresh.channel.add(fresh)
@@ -276,9 +277,9 @@ class Channels:
         self.entries += 1
         self.bytes += size
 
-    def discount(self, channel: Channel, size: int, *, burns: bool) -> None:
-        channel.discount(size, burns=burns)
-        self.entries -= 1
+    def discount(self, channel: Channel, size: int, *, count: int, burning: int) -> None:
+        channel.discount(size, count=count, burning=burning)
+        self.entries -= count
         self.bytes -= size
 
     @property
@@ -287,7 +288,7 @@ class Channels:
 
     def earliest_landed_day(self) -> int:
         """No fresh row is of an earlier day (a clock may have gone back in between)."""
-        return self._earliest_day if self.landed else FAR_DAY
+        return self._earliest_day
 
     @property
     def unsettled(self) -> bool:
@@ -318,3 +319,5 @@ class Channels:
         self._connection.execute(f"DELETE FROM landing_{side}")  # noqa: S608
         self._connection.execute(f"DELETE FROM batch_{side}")  # noqa: S608
         self._batches[side] = 0
+        if not self.landed:
+            self._earliest_day = FAR_DAY

@@ -104,11 +104,11 @@ class Channel:
         self.bytes += size
         self.burning += burns
 
-    def discount(self, size: int, *, burns: bool) -> None:
-        """One entry less is held."""
-        self.entries -= 1
+    def discount(self, size: int, *, count: int, burning: int) -> None:
+        """So many entries of together `size` bytes are held no more, `burning` of them waited for readers."""
+        self.entries -= count
         self.bytes -= size
-        self.burning -= burns
+        self.burning -= burning
 
     def settle(self, size: int, *, burns: bool) -> None:
         """A fresh entry lies on its shelf now."""
@@ -147,3 +147,17 @@ class Channel:
             fresh = self.fresh.get(order[index])
             if fresh is not None and fresh.alive and not fresh.copied:
                 yield fresh
+
+
+def runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """The same numbers as first and last of each unbroken run; sorts the list."""
+    numbers.sort()
+    found: list[tuple[int, int]] = []
+    first = last = numbers[0]
+    for number in numbers:
+        if number > last + 1:
+            found.append((first, last))
+            first = number
+        last = number
+    found.append((first, last))
+    return found

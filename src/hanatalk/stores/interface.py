@@ -63,7 +63,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     channel_readers: int = 8_192
 
 
-class Append(msgspec.Struct, frozen=True, kw_only=True):
+class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Store an entry. Authorisation, sizes and field combinations were checked by `relay.policy` before."""
 
     channel_id: ChannelId
@@ -77,7 +77,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: Incarnation  # used if this append creates the channel
 
 
-class Acknowledge(msgspec.Struct, frozen=True, kw_only=True):
+class Acknowledge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """This reader holds everything up to `seq`."""
 
     channel_id: ChannelId
@@ -103,7 +103,7 @@ class Erase(msgspec.Struct, frozen=True, kw_only=True):
 Operation = Append | Acknowledge | Take | Erase
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """`turn` is the channel's turn after the entry. A repeated entry_id gets the first answer, `repeated` set."""
 
     seq: int
@@ -111,7 +111,7 @@ class Stored(msgspec.Struct, frozen=True):
     repeated: bool = False
 
 
-class Acknowledged(msgspec.Struct, frozen=True):
+class Acknowledged(msgspec.Struct, frozen=True, gc=False):
     """How many entries this acknowledgement burned."""
 
     burned: int = 0

@@ -5,8 +5,7 @@ of arrival. `tend` settles them into tables ordered by random channel numbers, o
 before that. Control and invite entries, which are few and stay long, are settled at once.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -19,9 +18,10 @@ from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherf
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId, EntryId
 from hanatalk.stores import rules
-from hanatalk.stores.channels import NO_READER, AckRow, Channels, LandedRow, read_landing
+from hanatalk.stores.channels import NO_READER, AckRow, Channels, LandedRow
 from hanatalk.stores.checkpoints import CLOSE_ENOUGH, Checkpointer
-from hanatalk.stores.held import SEQ_BITS, Channel, Fresh
+from hanatalk.stores.held import SEQ_BITS, Channel, Fresh, runs
+from hanatalk.stores.holdings import read_holdings
 from hanatalk.stores.interface import (
     Acknowledge,
     Acknowledged,
@@ -43,7 +43,7 @@ from hanatalk.stores.interface import (
     Taken,
 )
 from hanatalk.stores.settling import Settling
-from hanatalk.stores.shelves import Shelf, Shelves, list_shelves, shelf_of
+from hanatalk.stores.shelves import Shelf, Shelves, shelf_of
 from hanatalk.stores.sweeping import Sweep
 from hanatalk.wire.channels import NO_CONTROL_HASH, next_control_hash
 from hanatalk.wire.classes import EntryClass
@@ -71,6 +71,8 @@ class SqliteStore:
         """
         self._quota = quota if quota is not None else Quota()
         self._retention = retention if retention is not None else Retention()
+        self._roomy_entries = self._quota.channel_entries * 7 // 8  # up to here every class has room (HT-S-018)
+        self._roomy_bytes = self._quota.channel_bytes * 7 // 8
         self._connection = _connect(path, key)
         try:
             with mapped_errors():
@@ -91,12 +93,19 @@ class SqliteStore:
             self._closed = False
             # What one batch wants written, gathered so that each table is written once.
             self._bodies: dict[int, bytes] = {}
-            self._burned: tuple[list[tuple[int]], list[tuple[int]]] = ([], [])  # of either side
-            self._landed: list[LandedRow] = []
+            self._burned: tuple[list[int], list[int]] = ([], [])  # rows of either side
+            self._landed: list[Fresh] = []
             self._acks: list[AckRow] = []
             self._dirty: dict[Channel, None] = {}
             # Settled answers to entry_ids of the batch: seq, turn and day, by channel's number and entry_id.
             self._answers: dict[tuple[int, EntryId], list[int]] = {}
+            # Each takes exactly the operation it stands beside.
+            self._handlers: dict[type[Operation], Callable[[Any, int], Result]] = {
+                Append: self._append,
+                Acknowledge: self._acknowledge,
+                Take: self._take,
+                Erase: self._erase,
+            }
             self._ready()
             self.settle()
         except BaseException:
@@ -106,9 +115,10 @@ class SqliteStore:
     # --- writing ---
 
     def apply(self, operations: Sequence[Operation], *, day: int) -> list[Result]:
+        handlers = self._handlers
         with self._writing():
             self._look_up_answers(operations)
-            results = [self._apply_one(operation, day) for operation in operations]
+            results = [handlers[type(operation)](operation, day) for operation in operations]
             self._flush()
         self._busy = True
         # The batch is stored: from here on nothing may say otherwise. What fails now, `tend` says later.
@@ -149,17 +159,6 @@ class SqliteStore:
                 self._channels.reload()
             self._stale = False
 
-    def _apply_one(self, operation: Operation, day: int) -> Result:
-        match operation:
-            case Append():
-                return self._append(operation, day)
-            case Acknowledge():
-                return self._acknowledge(operation, day)
-            case Take():
-                return self._take(operation, day)
-            case Erase():
-                return self._erase(operation, day)
-
     def _look_up_answers(self, operations: Sequence[Operation]) -> None:
         """Which of the entry_ids have settled answers: all in one call, an append by itself has no query."""
         find, wanted = self._channels.find, []
@@ -179,28 +178,51 @@ class SqliteStore:
     def _append(self, append: Append, day: int) -> Stored | Refusal:
         channels = self._channels
         channel = channels.find(append.channel_id)
+        size = len(append.entry)
         if channel is None:
             code = self._refusal(append, turn=0, entries=0, size=0)
             if code is not None:
                 return code
             channel = channels.create(append.channel_id, append.incarnation)
         else:
-            remembered = day - self._retention.answer_days
             fresh = channel.fresh_ids.get(append.entry_id)
-            if fresh is not None and fresh.day > remembered:
+            if fresh is not None and fresh.day > day - self._retention.answer_days:
                 return Stored(fresh.seq, fresh.turn, True)
             if self._answers:
                 answer = self._answers.get((channel.number, append.entry_id))
-                if answer is not None and answer[2] > remembered:
+                if answer is not None and answer[2] > day - self._retention.answer_days:
                     return Stored(answer[0], answer[1], True)
-            code = self._refusal(append, turn=channel.turn, entries=channel.entries, size=channel.bytes)
-            if code is not None:
-                return code
-        if append.entry_class in rules.BURNS:
-            self._land(channel, append, day)
-        else:
+            # What surely has room is not asked about: `_refusal` knows exactly.
+            if (
+                channel.entries >= self._roomy_entries
+                or channel.bytes + size > self._roomy_bytes
+                or channels.entries >= self._quota.total_entries
+                or channels.bytes + size > self._quota.total_bytes
+                or (append.turn is not None and append.turn != channel.turn)
+            ):
+                code = self._refusal(append, turn=channel.turn, entries=channel.entries, size=channel.bytes)
+                if code is not None:
+                    return code
+        if append.entry_class not in rules.BURNS:
             self._settle_at_once(channel, append, day)
-        return Stored(channel.head, channel.turn)
+            return Stored(channel.head, channel.turn)
+        fresh = Fresh(
+            channels.next_landing(),
+            channels.side,
+            channel,
+            channel.head + 1,
+            channel.turn,
+            append.entry_class,
+            day,
+            size,
+            append.burn_after,
+            append.erase_hash,
+            append.entry_id,
+        )
+        channels.land(fresh)
+        self._bodies[fresh.n] = append.entry
+        self._landed.append(fresh)
+        return Stored(fresh.seq, fresh.turn)
 
     def _refusal(self, append: Append, *, turn: int, entries: int, size: int) -> Refusal | None:
         if append.turn is not None and append.turn != turn:
@@ -212,28 +234,6 @@ class SqliteStore:
             total=(self._channels.entries, self._channels.bytes),
         )
         return Refusal(code) if code is not None else None
-
-    def _land(self, channel: Channel, append: Append, day: int) -> None:
-        n, seq, body = self._channels.next_landing(), channel.head + 1, append.entry
-        size, turn, entry_class, entry_id = len(body), channel.turn, append.entry_class, append.entry_id
-        burn_after, erase_hash = append.burn_after, append.erase_hash
-        self._channels.land(
-            Fresh(
-                n,
-                self._channels.side,
-                channel,
-                seq,
-                turn,
-                entry_class,
-                day,
-                size,
-                burn_after,
-                erase_hash,
-                entry_id,
-            )
-        )
-        self._bodies[n] = body
-        self._landed.append((n, channel.number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size))
 
     def _settle_at_once(self, channel: Channel, append: Append, day: int) -> None:
         execute = self._connection.execute
@@ -280,36 +280,66 @@ class SqliteStore:
         seq = min(acknowledge.seq, channel.head)
         if seq <= before:
             return Acknowledged()
-        waiting = self._waiting(channel, after=before, until=seq)
-        if not waiting:
+        settled = self._settled_waiting(channel, after=before, until=seq) if channel.settled_burning else []
+        landed = []
+        for fresh in channel.waiting.values():
+            if fresh.seq > seq:
+                break
+            if fresh.seq > before:
+                landed.append(fresh)
+        if not (settled or landed):
             return Acknowledged()
         if acknowledge.reader not in channel.readers and len(channel.readers) >= self._quota.channel_readers:
             return Refusal("too-many-readers")
         channel.readers[acknowledge.reader] = seq
-        cursors = list(channel.readers.values())
-        burned = 0
-        for waiting_seq, readers, size, shelf in waiting:
-            if len(cursors) >= readers and sum(cursor >= waiting_seq for cursor in cursors) >= readers:
+        ranked = sorted(channel.readers.values(), reverse=True)
+        held = channel.entries
+        for waiting_seq, readers, size, shelf in settled:
+            if len(ranked) >= readers and ranked[readers - 1] >= waiting_seq:
                 self._remove(channel, waiting_seq, size, shelf=shelf, burns=True, day=day)
-                burned += 1
+        self._burn(
+            channel,
+            [f for f in landed if f.burn_after and len(ranked) >= f.burn_after and ranked[f.burn_after - 1] >= f.seq],
+            day=day,
+        )
         if channel.burning:
             self._channels.acked(channel)
             self._acks.append((channel.number, acknowledge.reader, seq))
-        return Acknowledged(burned)
+        return Acknowledged(held - channel.entries)
 
-    def _waiting(self, channel: Channel, *, after: int, until: int) -> list[tuple[int, int, int, Shelf | None]]:
-        """Seq, burn_after, size and shelf of the entries that wait for readers, after < seq <= until."""
-        found: list[tuple[int, int, int, Shelf | None]] = []
-        if channel.settled_burning:
-            first = channel.first_key
-            for n, burn_after, size, day in self._connection.all(self._shelves.waiting, (first | after, first | until)):
-                found.append((n - first, burn_after, size, Shelf(True, day)))
-        for seq, fresh in channel.waiting.items():
-            if seq > until:
-                break
-            if seq > after and fresh.burn_after is not None:
-                found.append((seq, fresh.burn_after, fresh.size, None))
-        return found
+    def _settled_waiting(self, channel: Channel, *, after: int, until: int) -> list[tuple[int, int, int, Shelf]]:
+        """Seq, burn_after, size and shelf of the settled entries that wait for readers, after < seq <= until."""
+        first = channel.first_key
+        return [
+            (n - first, burn_after, size, Shelf(True, day))
+            for n, burn_after, size, day in self._connection.all(self._shelves.waiting, (first | after, first | until))
+        ]
+
+    def _burn(self, channel: Channel, burned: list[Fresh], *, day: int) -> None:
+        """`_remove` for many entries at once that wait for readers and lie in `landing_*` alone."""
+        if not burned:
+            return
+        bodies, waiting, size = self._bodies, channel.waiting, 0
+        for fresh in burned:
+            fresh.alive = False
+            del waiting[fresh.seq]
+            if bodies.pop(fresh.n, None) is None:  # else it came in this batch: never written
+                self._burned[fresh.side].append(fresh.n)
+            size += fresh.size
+        channel.last_day = max(channel.last_day, day)
+        self._channels.discount(channel, size, count=len(burned), burning=len(burned))
+        self._forget_readers(channel)
+
+    def _forget_readers(self, channel: Channel) -> None:
+        """Nobody is waited for: nobody is remembered (HT-S-024)."""
+        if channel.burning:
+            return
+        channel.readers.clear()
+        if self._channels.readers_landed(channel) or channel.readers_stored:
+            self._acks.append((channel.number, NO_READER, 0))  # else reading back would bring them to life again
+        if channel.readers_stored:
+            self._connection.execute("DELETE FROM reader WHERE channel = ?", (channel.number,))
+            channel.readers_stored = False
 
     def _take(self, take: Take, day: int) -> Taken:
         channel = self._channels.find(take.channel_id)
@@ -368,7 +398,7 @@ class SqliteStore:
             fresh.alive = False
             channel.waiting.pop(seq, None)
             if self._bodies.pop(fresh.n, None) is None:  # else it came in this batch: never written
-                self._burned[fresh.side].append((fresh.n,))
+                self._burned[fresh.side].append(fresh.n)
             shelf = fresh.shelf if fresh.copied else None
         if shelf is not None:
             key = channel.first_key | seq
@@ -378,14 +408,9 @@ class SqliteStore:
             channel.unsettle(size, burns=burns)
             self._dirty[channel] = None
         channel.last_day = max(channel.last_day, day)
-        self._channels.discount(channel, size, burns=burns)
-        if burns and not channel.burning:
-            channel.readers.clear()
-            if self._channels.readers_landed(channel) or channel.readers_stored:
-                self._acks.append((channel.number, NO_READER, 0))  # else reading back would bring them to life again
-            if channel.readers_stored:
-                self._connection.execute("DELETE FROM reader WHERE channel = ?", (channel.number,))
-                channel.readers_stored = False
+        self._channels.discount(channel, size, count=1, burning=int(burns))
+        if burns:
+            self._forget_readers(channel)
 
     def _flush(self) -> None:
         many = self._connection.executemany
@@ -393,14 +418,28 @@ class SqliteStore:
         # Removing first: what arrives takes the pages of what was burned, so that each is written once.
         for of_side, burned in enumerate(self._burned):
             if burned:
-                many(f"DELETE FROM landing_{of_side} WHERE n = ?", burned)  # noqa: S608
+                many(f"DELETE FROM landing_{of_side} WHERE n BETWEEN ? AND ?", runs(burned))  # noqa: S608
         if self._bodies:
             many(f"INSERT INTO landing_{side} (n, body) VALUES (?, ?)", self._bodies.items())  # noqa: S608
         if self._landed or self._acks:
-            news = msgspec.msgpack.encode((self._landed, self._acks))
+            landed: list[LandedRow] = [
+                (
+                    f.n,
+                    f.channel.number,
+                    f.seq,
+                    f.entry_class,
+                    f.day,
+                    f.turn,
+                    f.burn_after,
+                    f.erase_hash,
+                    f.entry_id,
+                    f.size,
+                )
+                for f in self._landed
+            ]
             self._connection.execute(
                 f"INSERT INTO batch_{side} (n, news) VALUES (?, ?)",  # noqa: S608
-                (self._channels.next_batch(), news),
+                (self._channels.next_batch(), msgspec.msgpack.encode((landed, self._acks))),
             )
         if self._dirty:
             self._channels.save(self._dirty)
@@ -636,21 +675,3 @@ def _migrate(connection: EncryptedConnection) -> None:
         for step in range(version + 1, SCHEMA + 1):
             connection.execute(resources.files("hanatalk.stores").joinpath(f"schema/{step:04}.sql").read_text())
         connection.pragma("user_version", SCHEMA)
-
-
-def read_holdings(connection: EncryptedConnection) -> list[Holding]:
-    """`Store.holdings` from the rows alone; works in a process that only reads."""
-    counts: Counter[tuple[bytes, int, int, int]] = Counter()
-    for shelf in list_shelves(connection):
-        for channel_id, entry_class, size, count in connection.all(
-            "SELECT channel_id, class, length(body), count(*)"  # noqa: S608
-            f" FROM {shelf.table} AS shelf JOIN channel ON number = shelf.n >> 32 GROUP BY 1, 2, 3"
-        ):
-            counts[channel_id, entry_class, shelf.day, size] += count
-    for row in read_landing(connection):
-        (channel_id,) = connection.only("SELECT channel_id FROM channel WHERE number = ?", (row[1],))
-        counts[channel_id, row[3], row[4], row[9]] += 1
-    return [
-        Holding(channel_id=ChannelId(channel_id), entry_class=EntryClass(entry_class), day=day, size=size, count=count)
-        for (channel_id, entry_class, day, size), count in sorted(counts.items())
-    ]
