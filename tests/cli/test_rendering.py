@@ -6,6 +6,7 @@ from hanatalk.cli import rendering
 from hanatalk.client.calls import Chat, Message
 
 ME, THEM = "aa" * 32, "bb" * 32
+WORDS = rendering.Words(me="나", recalled="(되돌린 메시지)")
 
 
 def plain(text: str, _: str) -> str:
@@ -28,7 +29,7 @@ def message(
 
 
 def lines(*messages: Message) -> list[str]:
-    return list(rendering.history(messages, own=ME, me="나", paint=plain, zone=UTC))
+    return list(rendering.history(messages, own=ME, words=WORDS, paint=plain, zone=UTC))
 
 
 def test_time_name_text_and_the_1_at_an_own_message() -> None:
@@ -87,6 +88,6 @@ def test_a_chat_is_one_line_with_its_unread_pill() -> None:
 
 def test_colours_come_from_the_painter_only() -> None:
     coloured = rendering.message(
-        message("x", own=True, unread=1), own=ME, me="Me", paint=lambda text, style: f"<{style}>{text}</>", zone=UTC
+        message("x", own=True, unread=1), own=ME, words=WORDS, paint=lambda text, style: f"<{style}>{text}</>", zone=UTC
     )
     assert "<33>¹</>" in coloured

@@ -87,7 +87,8 @@ def test_secrets_stay_out_of_repr() -> None:
     secret = b"\xab" * 32
     shown = [
         repr(rows.Channel(secret, 1, secret, "r", secret, secret, secret, secret, secret, 0, 0, secret, 0, 0)),
-        repr(rows.Message(1, secret, secret, secret, secret, 1, 1, 1, 0, secret, "geheim", None)),
+        repr(rows.Message(1, secret, secret, secret, secret, 1, 1, 1, 0, secret)),
+        repr(rows.Content(1, b"geheim")),
         repr(rows.Outgoing(1, secret, "r", secret, secret, 1, secret, 1, 0, 1, None, secret, 1, secret)),
         repr(rows.Invite(secret, "hana:geheim", secret, 0)),
         repr(rows.Acceptance(secret, "hana:geheim", secret)),

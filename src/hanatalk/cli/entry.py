@@ -21,6 +21,7 @@ COMMANDS = {
     "sync": "talk",
     "messages": "talk",
     "read": "talk",
+    "recall": "talk",
     "listen": "listening",
     "verify": "people",
     "lock": "locking",

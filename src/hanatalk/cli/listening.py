@@ -65,7 +65,10 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
     say = output.say
     match event:
         case events.MessageReceived(message=message):
-            return rendering.message(message, own=account.account, me=say("cli.me"), paint=output.painted)
+            words = rendering.Words(me=say("cli.me"), recalled=say("cli.recalled"))
+            return rendering.message(message, own=account.account, words=words, paint=output.painted)
+        case events.MessageGone(message=message, reason=reason):
+            return say(f"cli.event.{reason}", message=message[:8])
         case events.StateChanged(message=message, state=state):
             return say(f"cli.event.state.{state}", message=message[:8])
         case events.ReceiptReceived(message=message, unread=unread):

@@ -1,34 +1,16 @@
 """Beginning: `init`, `invite`, `accept`, `verify`."""
 
-import re
 import sys
-from typing import Any
 
 import click
 
 from hanatalk.cli import passes, passphrase, rendering
 from hanatalk.cli.command import Command, takes_settings
+from hanatalk.cli.durations import Duration
 from hanatalk.cli.opened import ask
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings, coloured
 from hanatalk.client import calls, create_profile
-from hanatalk.errors import UsageError
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-
-
-class Duration(click.ParamType[int]):
-    """``90s``, ``30m``, ``12h``, ``3d``, ``2w``: whole seconds, at least one."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"([0-9]{1,6})([smhdw])", str(value), re.ASCII)
-        if match is None or not int(match[1]):
-            raise UsageError("usage.duration", value=str(value))
-        return int(match[1]) * _SECONDS[match[2]]
 
 
 @click.command("init", cls=Command, help="cli.help.init")

@@ -1,12 +1,23 @@
 """Conversations as lines of text. Pure: the time zone and the painter are arguments."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from hanatalk.cli import shown
 from hanatalk.client.calls import Chat, Message
 
 Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """In the reader's language. `me`: what my own messages are signed with; `recalled`: instead of a text."""
+
+    me: str
+    recalled: str
+
+
 YELLOW, DIM, BOLD, RED, GREEN = "33", "2", "1", "31", "32"
 
 _SMALL = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -27,11 +38,11 @@ def chat(chat: Chat, *, paint: Paint) -> str:
 
 
 def history(
-    messages: Sequence[Message], *, own: str, me: str, paint: Paint, zone: tzinfo | None = None
+    messages: Sequence[Message], *, own: str, words: Words, paint: Paint, zone: tzinfo | None = None
 ) -> Iterator[str]:
     """A date above each day's messages, then one `message` each.
 
-    :param own: my account id; :param me: what my own messages are signed with ("Me", "나")
+    :param own: my account id
     """
     day = None
     for one in messages:
@@ -39,14 +50,16 @@ def history(
         if sent.date() != day:
             day = sent.date()
             yield paint(f"── {day.isoformat()} ──", DIM)
-        yield message(one, own=own, me=me, paint=paint, zone=zone)
+        yield message(one, own=own, words=words, paint=paint, zone=zone)
 
 
-def message(message: Message, *, own: str, me: str, paint: Paint, zone: tzinfo | None = None) -> str:
+def message(message: Message, *, own: str, words: Words, paint: Paint, zone: tzinfo | None = None) -> str:
     """Time, name, text; at an own message how far it got and, small, how many have not read it (the 1)."""
     mine = message.from_account == own
-    name = me if mine else shown.name(message.from_)
+    name = words.me if mine else shown.name(message.from_)
     start = f"{moment(message.sent_at, zone):%H:%M}  "
+    if message.recalled:
+        return f"{paint(start, DIM)}{paint(name, BOLD)}: {paint(words.recalled, DIM)}"
     lines = shown.text(message.text).split("\n")
     body = ("\n" + " " * len(start) + "  ").join(lines)
     return f"{paint(start, DIM)}{paint(name, BOLD)}: {body}{_progress(message, paint) if mine else ''}"

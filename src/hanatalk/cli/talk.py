@@ -1,4 +1,4 @@
-"""Talking: `chats`, `send`, `sync`, `messages`, `read`."""
+"""Talking: `chats`, `send`, `sync`, `messages`, `read`, `recall`."""
 
 import re
 import sys
@@ -8,6 +8,7 @@ import click
 
 from hanatalk.cli import rendering
 from hanatalk.cli.command import Command, takes_settings
+from hanatalk.cli.durations import Duration
 from hanatalk.cli.opened import answered, ask, with_profile
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
@@ -42,8 +43,9 @@ def chats(settings: Settings) -> None:
 @click.argument("conversation", metavar="CONV")
 @click.argument("text", metavar="TEXT|-")
 @click.option("--reply-to", metavar="ID", help="cli.send.reply-to")
+@click.option("--expire", type=Duration(), metavar="30s", help="cli.send.expire")
 @takes_settings
-def send(settings: Settings, *, conversation: str, text: str, reply_to: str | None) -> None:
+def send(settings: Settings, *, conversation: str, text: str, reply_to: str | None, expire: int | None) -> None:
     """Put a message into the outbox and give the relay five seconds to store it."""
     output = Output(settings)
 
@@ -52,7 +54,7 @@ def send(settings: Settings, *, conversation: str, text: str, reply_to: str | No
         typed = _from_stdin() if text == "-" else text
         if not typed:
             raise UsageError("text.empty")
-        call = calls.Send(conversation=conversation, text=typed, reply_to=reply_to)
+        call = calls.Send(conversation=conversation, text=typed, reply_to=reply_to, expire=expire)
         return await answered(profile, call, calls.Sent)
 
     sent = with_profile(settings, deliver)
@@ -87,7 +89,8 @@ def messages(settings: Settings, *, conversation: str, limit: int) -> None:
         for message in found:
             output.object(message)
         return
-    for line in rendering.history(found, own=account.account, me=output.say("cli.me"), paint=output.painted):
+    words = rendering.Words(me=output.say("cli.me"), recalled=output.say("cli.recalled"))
+    for line in rendering.history(found, own=account.account, words=words, paint=output.painted):
         output.line(line)
     if not found:
         output.note("cli.messages.none")
@@ -101,6 +104,16 @@ def read(settings: Settings, *, conversation: str) -> None:
     output = Output(settings)
     done = ask(settings, calls.Read(conversation=conversation), calls.ReadDone)
     output.result(done, output.say("cli.read.done", count=done.read))
+
+
+@click.command("recall", cls=Command, help="cli.help.recall")
+@click.argument("message", metavar="ID")
+@takes_settings
+def recall(settings: Settings, *, message: str) -> None:
+    """Take an own message back."""
+    output = Output(settings)
+    done = ask(settings, calls.Recall(message=message), calls.Recalled)
+    output.result(done, output.say(f"cli.recall.{done.state}"))
 
 
 def _from_stdin() -> str:

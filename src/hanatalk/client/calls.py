@@ -72,7 +72,9 @@ class Synced(msgspec.Struct, frozen=True, kw_only=True):
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. `unread` = people other than the sender, myself included, who have not read it.
 
-    `state` of an own message as in `Sent`; of another's: ``received`` or ``read``.
+    `state` of an own message as in `Sent`; of another's: ``received`` or ``read``. `timer`: seconds it stays once it
+    was read (another's) or stored (own); `expires_at` says until when, once the timer runs. `recalled`: its sender took
+    it back, there is no text any more.
     """
 
     message: str
@@ -86,6 +88,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     attachments: list[str] = []
     expires_at: str | None = None
     reply_to: str | None = None
+    timer: int | None = None
+    recalled: bool = False
 
 
 class MessageList(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +102,13 @@ class ReadDone(msgspec.Struct, frozen=True, kw_only=True):
     """How many messages became read by this call."""
 
     read: int
+
+
+class Recalled(msgspec.Struct, frozen=True, kw_only=True):
+    """`state`: ``recalled`` once no relay holds it any more and the others are asked, ``queued`` until then."""
+
+    message: str
+    state: str
 
 
 class Safety(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +155,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send", tag_field="cal
     conversation: str
     text: str
     reply_to: str | None = None
+    expire: int | None = None  # seconds that it stays once it was read
     wait: float = 5.0
 
 
@@ -171,6 +183,14 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, tag="read", tag_field="cal
     Result: ClassVar = ReadDone
     conversation: str
     wait: float = 3.0
+
+
+class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall", tag_field="call"):
+    """Take an own message back; waits at most `wait` seconds for the relay. :raises UsageError: ``recall.not-own``"""
+
+    Result: ClassVar = Recalled
+    message: str
+    wait: float = 5.0
 
 
 class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):
@@ -207,5 +227,18 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, tag="listen", tag_field=
     Result: ClassVar = Done
 
 
-Call = Status | Invite | Accept | Chats | Send | Sync | Messages | Read | Verify | RelayPass | Lock | Listen
-Result = Account | InviteMade | Accepted | ChatList | Sent | Synced | MessageList | ReadDone | Safety | PassKept | Done
+Call = Status | Invite | Accept | Chats | Send | Sync | Messages | Read | Recall | Verify | RelayPass | Lock | Listen
+Result = (
+    Account
+    | InviteMade
+    | Accepted
+    | ChatList
+    | Sent
+    | Synced
+    | MessageList
+    | ReadDone
+    | Recalled
+    | Safety
+    | PassKept
+    | Done
+)

@@ -27,6 +27,14 @@ class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag="receipt", 
     unread: int
 
 
+class MessageGone(msgspec.Struct, frozen=True, kw_only=True, tag="gone", tag_field="event"):
+    """A message's text is gone: ``expired`` (its timer) or ``recalled`` (its sender took it back)."""
+
+    conversation: str
+    message: str
+    reason: str
+
+
 class GapFound(msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="event"):
     """Messages of one sender are missing (`first` to `last` of their counters); they were asked for again."""
 
@@ -87,6 +95,7 @@ Event = (
     MessageReceived
     | StateChanged
     | ReceiptReceived
+    | MessageGone
     | GapFound
     | GapClosed
     | EntryDamaged

@@ -7,16 +7,23 @@ transaction rolls back (the engine does so with its MLS handles).
 import contextlib
 import functools
 import importlib.resources
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hanatalk.errors import StorageError
 from hanatalk.localdb.cipher import mapped_errors, open_database
 from hanatalk.localdb.rows import Row
 
 FILE = "profile.sqlite3"
-VERSION = 1
+VERSION = 2
+SEAL_KEY = 32  # bytes
+_FREE = bytes(SEAL_KEY)  # what stands in a slot that is free
+_NONCE = bytes(12)  # every key seals once
 
 R = TypeVar("R", bound=Row)
 Value = str | bytes | int | None
@@ -44,7 +51,9 @@ class Database:
         """
         self._connection = open_database(path, key=key)
         self._in_transaction = False
+        self._changes = self._connection.total_changes()
         self._migrate()
+        self.log_holds = True  # a process that was killed may have left what was to go
 
     def _migrate(self) -> None:
         with self.transaction():
@@ -54,7 +63,17 @@ class Database:
             for step in range(version + 1, VERSION + 1):
                 script = importlib.resources.files("hanatalk.localdb").joinpath(f"schema/{step:04}.sql").read_text()
                 self._connection.execute(script)
+                if step == 2:
+                    self._seal_open_rows()
                 self._connection.execute(f"PRAGMA user_version = {step}")
+        if version == 1:
+            self._connection.compact()  # what the step moved has left copies
+
+    def _seal_open_rows(self) -> None:
+        for owner, key, value in self.tuples("SELECT owner, key, value FROM mls_open"):
+            if isinstance(owner, bytes) and isinstance(key, bytes) and isinstance(value, bytes):
+                self.mls_write(owner, [(key, value)])
+        self._connection.execute("DROP TABLE mls_open")
 
     def close(self) -> None:
         """Checkpoint and close."""
@@ -75,6 +94,9 @@ class Database:
             with mapped_errors():
                 yield
                 self._connection.execute("COMMIT")
+                if self._connection.total_changes() != self._changes:
+                    self._changes = self._connection.total_changes()
+                    self.log_holds = True
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -128,22 +150,71 @@ class Database:
     def put_setting(self, key: str, value: bytes) -> None:
         self.execute("INSERT OR REPLACE INTO setting (key, value) VALUES (?, ?)", key, value)
 
+    def empty_log(self) -> bool:
+        """Copy the write-ahead log into the database and cut it to nothing: it still holds what was removed (HT-S-064).
+
+        :returns: False while somebody else reads the file; then ask again
+        :raises StorageError: the disk said no
+        """
+        with mapped_errors():
+            busy = self.number("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.log_holds = bool(busy)
+        return not busy
+
+    # rows of OpenMLS, sealed (HT-S-062) -----------------------------------------------------------------------
+
     def mls_rows(self, owner: bytes) -> list[tuple[bytes, bytes]]:
-        """OpenMLS's rows of a group or a KeyPackage."""
-        return list(self._connection.execute("SELECT key, value FROM mls WHERE owner = ?", (owner,)))
+        """OpenMLS's rows of a group or a KeyPackage. :raises StorageError: ``storage.broken``"""
+        rows = self._connection.execute(
+            "SELECT mls.key, value, seal.key FROM mls JOIN seal USING (slot) WHERE owner = ?", (owner,)
+        )
+        return [(key, _unseal(seal, value, owner + key)) for key, value, seal in rows]
 
     def mls_write(self, owner: bytes, writes: MlsWrites) -> None:
         """Apply the writes of one call of the binding, in order."""
         for key, value in writes:
+            slot = self.value("SELECT slot FROM mls WHERE owner = ? AND key = ?", owner, key)
             if value is None:
-                self._connection.execute("DELETE FROM mls WHERE owner = ? AND key = ?", (owner, key))
+                if isinstance(slot, int):
+                    self._connection.execute("DELETE FROM mls WHERE owner = ? AND key = ?", (owner, key))
+                    self._free(slot)
+                continue
+            seal = os.urandom(SEAL_KEY)
+            if isinstance(slot, int):
+                self._connection.execute("UPDATE seal SET key = ? WHERE slot = ?", (seal, slot))
             else:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO mls (owner, key, value) VALUES (?, ?, ?)", (owner, key, value)
-                )
+                slot = self._take_slot(seal)
+            sealed = AESGCM(seal).encrypt(_NONCE, value, owner + key)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO mls (owner, key, slot, value) VALUES (?, ?, ?, ?)", (owner, key, slot, sealed)
+            )
 
     def mls_delete(self, owner: bytes) -> None:
+        """Forget a group or a KeyPackage."""
+        for (slot,) in self.tuples("SELECT slot FROM mls WHERE owner = ?", owner):
+            if isinstance(slot, int):
+                self._free(slot)
         self._connection.execute("DELETE FROM mls WHERE owner = ?", (owner,))
+
+    def _take_slot(self, seal: bytes) -> int:
+        free = self.value("SELECT min(slot) FROM free_slot")
+        if not isinstance(free, int):
+            self._connection.execute("INSERT INTO seal (key) VALUES (?)", (seal,))
+            return self._connection.last_insert_rowid()
+        self._connection.execute("DELETE FROM free_slot WHERE slot = ?", (free,))
+        self._connection.execute("UPDATE seal SET key = ? WHERE slot = ?", (seal, free))
+        return free
+
+    def _free(self, slot: int) -> None:
+        self._connection.execute("UPDATE seal SET key = ? WHERE slot = ?", (_FREE, slot))
+        self._connection.execute("INSERT INTO free_slot (slot) VALUES (?)", (slot,))
+
+
+def _unseal(seal: bytes, value: bytes, row: bytes) -> bytes:
+    try:
+        return AESGCM(seal).decrypt(_NONCE, value, row)
+    except InvalidTag as error:
+        raise StorageError("storage.broken", what="mls") from error
 
 
 def _values(row: Row) -> tuple[Value, ...]:

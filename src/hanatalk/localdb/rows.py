@@ -1,6 +1,6 @@
 """Rows of the local database: one frozen value per table, fields in column order.
 
-schema/0001.sql says what each column means.
+schema/ says what each column means.
 """
 
 import enum
@@ -52,6 +52,7 @@ class MessageKind(enum.IntEnum):
     PERSON = 1
     OTHER = 2
     UNKNOWN = 3  # of a kind this version does not know
+    EXPIRED = 4  # a person's whose time is over: its row stays so that it is not shown again
 
 
 class OutboxKind(enum.IntEnum):
@@ -173,14 +174,51 @@ class Message(Row, frozen=True):
     epoch: int
     kind: int
     sent_at: int
-    body: bytes
-    text: str | None
     reply_to: MessageId | None
     read: int = 0
     stored_at: int | None = None
+    timer: int | None = None
+    expires_at: int | None = None
+    recalled: int = 0
+
+    def numbered(self, number: int) -> "Message":
+        """The row as it was inserted."""
+        return msgspec.structs.replace(self, number=number)
 
     def __repr__(self) -> str:
         return f"Message(number={self.number}, counter={self.counter}, …)"
+
+
+class Content(Row, frozen=True):
+    table: ClassVar = "content"
+    number: int
+    body: bytes | None
+
+    def __repr__(self) -> str:
+        return f"Content(number={self.number}, …)"
+
+
+class Recall(Row, frozen=True):
+    table: ClassVar = "recall"
+    message: MessageId
+    conversation: ConversationId
+    account: AccountId
+
+
+class Placed(Row, frozen=True):
+    table: ClassVar = "placed"
+    number: int | None
+    message: MessageId
+    relay: str
+    channel: ChannelId
+    seq: int | None
+    digest: bytes
+    erase_token: bytes
+    at: int
+    wanted: int = 0
+
+    def __repr__(self) -> str:
+        return f"Placed(number={self.number}, seq={self.seq}, …)"
 
 
 class Stream(Row, frozen=True):
@@ -233,6 +271,7 @@ class Outgoing(Row, frozen=True):
     refused_turn: int | None = None
     refusals: int = 0
     stored_seq: int | None = None
+    erase_token: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Outgoing(number={self.number}, kind={self.kind}, turn={self.turn}, …)"

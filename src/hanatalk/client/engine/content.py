@@ -9,6 +9,7 @@ from hanatalk.ids import MessageId
 
 TEXT_LIMIT = 16_000  # bytes of UTF-8 in one text message (HT-C-004)
 NAME_LIMIT = 64  # characters of a display name (HT-C-005)
+TIMER_LIMIT = 366 * 86_400  # seconds (HT-C-040)
 RANGES_LIMIT = 64  # ranges in one request to send again
 OPEN_END = 0  # `last` of a range that has no end: everything after `first`
 
@@ -26,10 +27,11 @@ class ReceiptLine(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
 
 
 class Text(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=1):
-    """A person's message, Unicode as typed."""
+    """A person's message, Unicode as typed. `timer`: seconds it stays once it was read (HT-C-040)."""
 
     text: str
     reply_to: Identifier | None = None
+    timer: Annotated[int, msgspec.Meta(ge=1, le=TIMER_LIMIT)] | None = None
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=2):
@@ -62,7 +64,13 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     """Stands at a counter whose message no longer exists."""
 
 
-Body = Text | Hello | Receipt | SendAgain | Tombstone
+class Recall(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=6):
+    """The sender takes back one of its own messages (HT-C-045)."""
+
+    message: Identifier
+
+
+Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +102,7 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _body = msgspec.msgpack.Decoder(Body)
 _commit_context = msgspec.msgpack.Decoder(CommitContext)
 _kind = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_KNOWN = {1, 2, 3, 4, 5}
+_KNOWN = {1, 2, 3, 4, 5, 6}
 encode = msgspec.msgpack.Encoder().encode
 
 

@@ -13,6 +13,7 @@ import msgspec
 from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import accounts, policy
+from hanatalk.client.engine.clock import Clock
 from hanatalk.errors import StorageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, EntryId, Incarnation, ReaderId
 from hanatalk.localdb.database import Database
@@ -56,6 +57,7 @@ class Link:
         self.signed: dict[ChannelId, Signed] = {}
         self.asked_receipt: set[ChannelId] = set()
         self.taking: set[ChannelId] = set()
+        self.erasing: dict[ChannelId, int] = {}  # seq of the one entry that the relay was asked to erase
         self.restoring: dict[ChannelId, EntryId] = {}  # the one control entry on its way back to a relay that forgot
         self.rescan = True  # the channel table changed: look for channels to open
         self.retry_at = 0  # after a refusal by limits: nothing is appended before
@@ -67,6 +69,8 @@ class Core:
     def __init__(self, database: Database, identity: Identity) -> None:
         self.db = database
         self.identity = identity
+        self.clock = Clock(database)
+        self.must_empty_log = True  # it may hold what was to go; at first what a killed process left
         self.links: dict[str, Link] = {}
         self.events: list[events.Event] = []
         self.received = 0  # people's messages received since the profile was opened

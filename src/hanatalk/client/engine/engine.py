@@ -7,7 +7,7 @@ publishes `take_events`. Calls of people are methods too. No call waits for anyt
 import msgspec
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine import accounts, content, invites, links, relays, sending, views
+from hanatalk.client.engine import accounts, content, expiry, invites, links, relays, sending, timers, views
 from hanatalk.client.engine.core import Core, Identity, Link
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, MessageId
@@ -17,6 +17,7 @@ from hanatalk.wire import events as wire
 from hanatalk.wire.client import ClientConnection
 
 CHORES_EVERY = 3_600_000  # milliseconds
+LOG_WAIT = 5_000  # milliseconds until what was removed is gone from the database's log too (HT-S-064)
 
 
 def check_name(name: str) -> str:
@@ -62,6 +63,8 @@ class Engine:
     def __init__(self, database: Database) -> None:
         self._core = Core(database, identity(database))
         self._next_chores = 0
+        self._empty_log_at: int | None = None
+        self._next_clock = 0
 
     # relays ---------------------------------------------------------------------------------------------------
 
@@ -96,6 +99,7 @@ class Engine:
 
     def connected(self, url: str, connection: ClientConnection, now: int) -> None:
         """A connection is up; its HELLO is queued."""
+        now = self._core.clock.at(now)
         self._core.links[url] = Link(connection)
         self._pump(now)
 
@@ -110,6 +114,7 @@ class Engine:
 
         :raises StorageError: the disk said no; nothing of what failed is lost, it is fetched again after a reconnect
         """
+        now = self._core.clock.at(now)
         link = self._core.links.get(url)
         if link is None:
             return
@@ -134,10 +139,15 @@ class Engine:
             relays.settle(self._core, now)
 
     def tick(self, now: int) -> None:
-        """Do what is due at `now`."""
+        """Do what is due at `now`. The first tick comes before anything else: what was to go must not be seen again."""
+        now = self._core.clock.at(now)
+        expiry.expire(self._core, now)
         if now >= self._next_chores:
             self._next_chores = now + CHORES_EVERY
             relays.chores(self._core, now)
+        if now >= self._next_clock:
+            self._next_clock = now + timers.KEEP_CLOCK
+            timers.keep_clock(self._core)
         for link in self._core.links.values():
             if link.retry_at and now >= link.retry_at:
                 link.retry_at = 0
@@ -145,13 +155,29 @@ class Engine:
 
     def next_tick(self) -> int:
         """When `tick` wants to be called at the latest, in milliseconds since 1970."""
+        found = [self._next_chores]
+        if self._empty_log_at is not None:
+            found.append(self._empty_log_at)
         due = relays.next_due(self._core)
-        return self._next_chores if due is None else min(due, self._next_chores)
+        if due is not None:
+            found.append(due)
+        if timers.next_due(self._core) is not None:
+            found.append(self._next_clock)
+        return self._core.clock.wall(min(found))
+
+    def _settle_log(self, now: int) -> None:
+        """Empty the database's log: at once after something was forgotten, else a little after anything was written."""
+        core, due = self._core, self._empty_log_at
+        if core.db.log_holds and (core.must_empty_log or (due is not None and now >= due)):
+            core.must_empty_log = not core.db.empty_log()
+            due = None
+        self._empty_log_at = (due or now + LOG_WAIT) if core.db.log_holds else None
 
     def _pump(self, now: int) -> None:
         relays.due(self._core, now)
         for url, link in self._core.links.items():
             relays.pump(self._core, url, link, now)
+        self._settle_log(now)
 
     def _emit_connection(self, url: str, *, connected: bool) -> None:
         queued = self._core.db.number("SELECT count(*) FROM outbox WHERE relay = ?", url)
@@ -171,7 +197,7 @@ class Engine:
 
     def pending(self, now: int) -> int:
         """Frames in the outbox, and receipts, requests and commits that are due soon."""
-        return relays.pending(self._core, now)
+        return relays.pending(self._core, self._core.clock.at(now))
 
     def caught_up(self) -> bool:
         """Every channel at every reachable relay that is wanted is read to its head."""
@@ -198,6 +224,7 @@ class Engine:
 
     def invite(self, *, expires: int, now: int) -> Invite:
         """:param expires: seconds; :raises UsageError, NetworkError: see `invites.offer`"""
+        now = self._core.clock.at(now)
         row = invites.offer(self._core, self.home_relay, expires=expires, now=now)
         self._pump(now)
         return row
@@ -210,6 +237,7 @@ class Engine:
 
     def accept(self, link: str, now: int) -> ChannelId:
         """Begin accepting; `accepted` says how it went. :raises ContentError, UsageError: see `invites.begin`"""
+        now = self._core.clock.at(now)
         row = invites.begin(self._core, link, now=now)
         self._pump(now)
         return row.channel
@@ -238,14 +266,24 @@ class Engine:
         conversation = self._core.conversation(row.conversation)
         return calls.Accepted(conversation=row.conversation.hex(), name=self._core.conversation_name(conversation))
 
-    def send(self, conversation: str, text: str, *, reply_to: str | None, now: int) -> Message:
-        """Durable in the outbox when it returns. :raises UsageError, ContentError, LocalError:"""
+    def send(
+        self, conversation: str, text: str, *, reply_to: str | None = None, expire: int | None = None, now: int
+    ) -> Message:
+        """Durable in the outbox when it returns. `expire`: seconds. :raises UsageError, ContentError, LocalError:"""
+        now = self._core.clock.at(now)
+        if expire is not None and not 0 < expire <= content.TIMER_LIMIT:
+            raise UsageError("expire.limit", days=content.TIMER_LIMIT // 86_400)
         row = views.resolve(self._core, conversation)
         reply = views.resolve_message(self._core, reply_to) if reply_to else None
         if reply is not None and reply.conversation != row.conversation:
             raise UsageError("message.unknown", message=reply_to or "")
         message = sending.send_text(
-            self._core, row.conversation, text, reply_to=MessageId(reply.message) if reply else None, now=now
+            self._core,
+            row.conversation,
+            text,
+            reply_to=MessageId(reply.message) if reply else None,
+            timer=expire,
+            now=now,
         )
         self._publish_own(message)
         self._pump(now)
@@ -267,8 +305,17 @@ class Engine:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
         return views.messages(self._core, views.resolve(self._core, conversation), limit)
 
+    def recall(self, message: str, now: int) -> Message:
+        """Take an own message back. :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``recall.not-own``"""
+        now = self._core.clock.at(now)
+        row = views.resolve_message(self._core, message)
+        expiry.recall(self._core, row, now)
+        self._pump(now)
+        return row
+
     def read(self, conversation: str, now: int) -> calls.ReadDone:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
+        now = self._core.clock.at(now)
         done = views.read(self._core, views.resolve(self._core, conversation).conversation, now)
         self._pump(now)
         return done

@@ -82,7 +82,7 @@ def new_key_package(core: Core, relay: policy.Relay, *, expires_at: int, now: in
         suite=mls.SUITE_X_WING,
         credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
         extensions=[(policy.WELCOME_EXTENSION, policy.encode(extension))],
-        not_before=now // 1000 - NOT_BEFORE_MARGIN,
+        not_before=core.clock.wall(now) // 1000 - NOT_BEFORE_MARGIN,
         not_after=expires_at // 1000,
     )
     row = KeyPackage(made.ref, made.key_package, expires_at)
@@ -126,7 +126,7 @@ def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
         raise UsageError("invite.expiry", least=EXPIRES_LEAST, most=EXPIRES_MOST)
     with core.transaction():
         relay = policy.Relay(url, relay_key(core, url))
-        expires_at = now + expires * 1000
+        expires_at = core.clock.wall(now) + expires * 1000
         package = new_key_package(core, relay, expires_at=expires_at, now=now)
         secret, write_token = secrets.token_bytes(32), WriteToken(secrets.token_bytes(32))
         read_token, seal_key = keys.invite(secret, relay.relay_key)
@@ -173,7 +173,7 @@ def begin(core: Core, text: str, *, now: int) -> Acceptance:
         return known
     if link.account == core.identity.account:
         raise UsageError("invite.own")
-    if link.expires_at * 1000 <= now:
+    if link.expires_at * 1000 <= core.clock.wall(now):
         raise ContentError("invite.expired")
     with core.transaction():
         row = Acceptance(channel, links.compose(link), known.take_id if known else TakeId(secrets.token_bytes(16)))
@@ -217,7 +217,7 @@ def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> Conve
     if hashlib.sha256(found.key_package).digest() != link.key_package_hash:
         raise VerificationError("invite.swapped")  # T-017
     chain = accounts.verify_chain(found.chain, account=AccountId(link.account))
-    at = _check_key_package(found.key_package, chain, now)
+    at = _check_key_package(found.key_package, chain, core.clock.wall(now))
     relay = policy.Relay(link.relay_url, link.relay_key)
     core.remember_account(chain, found.name)
     agreed = policy.direct([core.identity.account, chain.account], relay)
@@ -312,7 +312,7 @@ def _begin_conversation(
 
 def _greet(core: Core, conversation: ConversationId, relay: policy.Relay, now: int) -> None:
     spare = [
-        new_key_package(core, relay, expires_at=now + SPARE_LIFETIME, now=now).key_package
+        new_key_package(core, relay, expires_at=core.clock.wall(now) + SPARE_LIFETIME, now=now).key_package
         for _ in range(SPARE_KEY_PACKAGES)
     ]
     sending.send_hello(core, conversation, spare, now=now)

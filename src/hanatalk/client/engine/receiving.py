@@ -10,10 +10,13 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import (
     accounts,
+    bodies,
     commits,
     content,
+    expiry,
     gaps,
     invites,
+    placing,
     receipts,
     recovery,
     sealing,
@@ -107,6 +110,7 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
     if isinstance(result, mls.OwnMessage):
         if result.pending and event.commit:
             commits.came_back(core, row, channel, body, event.seq, now)
+        placing.came_back(core, event)
     elif isinstance(result, mls.StagedCommit):
         if event.commit and event.entry_class is EntryClass.CONTROL:
             commits.arrived(core, row, channel, result, event.seq, now)
@@ -188,11 +192,14 @@ def _numbered(
         return
     if isinstance(body, content.Hello) and not _hello(core, row, sender, body, now):
         return
-    person = isinstance(body, content.Text)
+    if isinstance(body, content.Recall) and not expiry.asked(core, row, sender, MessageId(body.message), now):
+        _alarm(core, row, "message.foreign-recall", now)
+    text = body if isinstance(body, content.Text) else None
+    recalled = expiry.asked_before(core, row.conversation, sender.account, message_id)
     if isinstance(body, content.Unknown):
         kind = MessageKind.UNKNOWN
     else:
-        kind = MessageKind.PERSON if person else MessageKind.OTHER
+        kind = MessageKind.PERSON if text else MessageKind.OTHER
     message = Message(
         None,
         message_id,
@@ -203,15 +210,15 @@ def _numbered(
         row.epoch,
         kind,
         envelope.sent_at,
-        bytes(envelope.body),
-        body.text if isinstance(body, content.Text) else None,
-        MessageId(body.reply_to) if isinstance(body, content.Text) and body.reply_to else None,
-        read=0 if person else 1,
+        MessageId(text.reply_to) if text and text.reply_to else None,
+        read=0 if text else 1,
+        timer=text.timer * 1000 if text and text.timer else None,
+        recalled=int(recalled),
     )
-    core.db.insert(message)
+    message = bodies.insert(core, message, None if recalled else bytes(envelope.body))
     gaps.counted(core, row, sender, envelope.counter, now)
     receipts.due(core, core.conversation(row.conversation), now, len(members))
-    if person:
+    if text and not recalled:
         core.received += 1
         core.emit(events.MessageReceived(message=views.shown(core, row, message, receipts.Counts(core, row, members))))
 

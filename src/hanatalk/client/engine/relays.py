@@ -1,7 +1,7 @@
 """Keeping the links to relays in step with the database: what to open, send, acknowledge, take; what came back."""
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits, gaps, invites, links, receiving, recovery, sending
+from hanatalk.client.engine import commits, gaps, invites, links, placing, receiving, recovery, sending, timers
 from hanatalk.client.engine.core import Core, Link, Signed
 from hanatalk.errors import HanaError
 from hanatalk.ids import ChannelId, ConversationId, EntryId
@@ -18,6 +18,7 @@ from hanatalk.localdb.rows import (
     Purpose,
 )
 from hanatalk.wire import events as wire
+from hanatalk.wire.channels import erase_hash
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.refusals import RefusalCode
 
@@ -48,6 +49,8 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
     elif isinstance(event, wire.EntryTaken):
         link.taking.discard(event.channel_id)
         invites.taken(core, event, now)
+    elif isinstance(event, wire.EntryErased):
+        placing.answered(core, link, event.channel_id, done=True)
     elif isinstance(event, wire.ReceiptSigned):
         channel = core.channel(event.channel_id)
         if channel is not None and channel.purpose == Purpose.ERA:
@@ -97,6 +100,8 @@ def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int
         bytes(32),
         channel.channel,
     )
+    if channel.incarnation != event.incarnation:
+        core.db.execute("DELETE FROM placed WHERE channel = ?", channel.channel)
     if channel.purpose == Purpose.ERA:
         recovery.begin(core, channel)
         if channel.closed:
@@ -136,12 +141,17 @@ def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, s
         own,
         confirmed,
         before,
-        now - sending.GIVE_UP,
+        core.clock.wall(now) - sending.GIVE_UP,
     )
     return sending.publish_again(core, conversation, messages, now)
 
 
 def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
+    if event.operation == "erase" and event.channel_id is not None:
+        done = event.code in (RefusalCode.UNKNOWN_ENTRY, RefusalCode.WRONG_TOKEN)  # nothing of ours is there
+        placing.answered(core, link, event.channel_id, done=done)
+        link.retry_at = link.retry_at if done else now + RETRY
+        return
     if event.entry_id is None:
         if event.channel_id is not None and event.code != RefusalCode.STALE_TURN:
             if event.operation == "open":
@@ -194,6 +204,7 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
             if isinstance(restoring, bytes) and (row := core.channel(ChannelId(restoring))) and row.relay == url:
                 recovery.pump(core, link, row)
         _append(core, url, link)
+        placing.erase(core, url, link)
     _take(core, url, link)
 
 
@@ -242,6 +253,7 @@ def _append(core: Core, url: str, link: Link) -> None:
             commit=bool(frame.is_commit),
             turn=frame.turn,
             burn_after=frame.burn_after,
+            erase_hash=erase_hash(frame.erase_token) if frame.erase_token is not None else None,
         )
 
 
@@ -301,6 +313,7 @@ def next_due(core: Core) -> int | None:
         core.db.value("SELECT min(receipt_due) FROM conversation WHERE state = ?", ConversationState.JOINED),
         core.db.value("SELECT min(not_before) FROM intent WHERE digest IS NULL"),
         min((gaps.next_ask(gap) for gap in core.db.find(Gap, "1")), default=None),
+        timers.next_due(core),
         min((link.retry_at for link in core.links.values() if link.retry_at), default=None),
     ]
     return min((at for at in found if isinstance(at, int)), default=None)
@@ -309,6 +322,7 @@ def next_due(core: Core) -> int | None:
 def chores(core: Core, now: int) -> None:
     """Now and then (hourly): publish again what expired unconfirmed, renew keys, forget what is over."""
     with core.transaction():
+        sure = core.clock.cautious(now)  # before what cannot be had again is destroyed
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
             publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
             commits.renew(core, row, now)
@@ -316,22 +330,24 @@ def chores(core: Core, now: int) -> None:
             "UPDATE channel SET closed = 1 WHERE purpose = ? "
             "AND owner IN (SELECT invite FROM invite WHERE expires_at < ?)",
             Purpose.INVITE,
-            now - sending.GIVE_UP,
+            sure - sending.GIVE_UP,
         )
-        core.db.execute("DELETE FROM kept WHERE owner IN (SELECT invite FROM invite WHERE expires_at < ?)", now)
+        core.db.execute("DELETE FROM kept WHERE owner IN (SELECT invite FROM invite WHERE expires_at < ?)", sure)
         for (ref,) in core.db.tuples(
-            "SELECT ref FROM key_package WHERE used = 0 AND expires_at < ?", now - sending.GIVE_UP
+            "SELECT ref FROM key_package WHERE used = 0 AND expires_at < ?", sure - sending.GIVE_UP
         ):
             if isinstance(ref, bytes):
                 core.db.mls_delete(ref)
                 core.db.execute("UPDATE channel SET closed = 1 WHERE owner = ?", ref)
                 core.db.execute("DELETE FROM key_package WHERE ref = ?", ref)
-        core.db.execute("DELETE FROM contact_key_package WHERE expires_at < ?", now)
+        core.db.execute("DELETE FROM contact_key_package WHERE expires_at < ?", sure)
         core.db.execute(
             "DELETE FROM channel WHERE purpose = ? AND closed != 0 AND started_at < ?",
             Purpose.ERA,
-            now - 2 * sending.GIVE_UP,
+            sure - 2 * sending.GIVE_UP,
         )
+        core.db.execute("DELETE FROM placed WHERE at < ?", now - sending.RELAY_KEEPS)  # it is there no longer
+        core.clock.keep()
 
 
 def pending(core: Core, now: int) -> int:
@@ -340,6 +356,7 @@ def pending(core: Core, now: int) -> int:
     return (
         core.db.number("SELECT count(*) FROM outbox")
         + core.db.number("SELECT count(*) FROM restoring")
+        + core.db.number("SELECT count(*) FROM placed WHERE wanted = 1 AND seq IS NOT NULL")
         + core.db.number("SELECT count(*) FROM conversation WHERE receipt_due IS NOT NULL AND receipt_due <= ?", soon)
         + core.db.number("SELECT count(*) FROM intent WHERE digest IS NULL AND not_before <= ?", soon)
         + core.db.number("SELECT count(*) FROM gap WHERE asked_at IS NULL")

@@ -5,7 +5,7 @@ import secrets
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine import content, receipts, recovery, sealing
+from hanatalk.client.engine import bodies, content, placing, receipts, recovery, sealing, timers
 from hanatalk.client.engine.core import DAY, Core, new_entry_id
 from hanatalk.errors import LocalError
 from hanatalk.ids import ChannelId, ConversationId, MessageId
@@ -19,6 +19,7 @@ from hanatalk.localdb.rows import (
     OutboxKind,
     Outgoing,
 )
+from hanatalk.wire.channels import ERASE_TOKEN_LENGTH
 from hanatalk.wire.classes import EntryClass
 
 BURN_LIMIT = 8  # other devices up to which a relay erases an entry when all have it (docs/adr/0007)
@@ -28,14 +29,22 @@ RELAY_KEEPS = 3 * DAY  # milliseconds an entry lies at a relay
 SEND_AGAIN_PAUSE = 5_000  # milliseconds in which the same message is not sent again
 
 
-def send_text(core: Core, conversation: ConversationId, text: str, *, reply_to: MessageId | None, now: int) -> Message:
-    """Make a person's message durable in the outbox.
+def send_text(
+    core: Core,
+    conversation: ConversationId,
+    text: str,
+    *,
+    reply_to: MessageId | None = None,
+    timer: int | None = None,
+    now: int,
+) -> Message:
+    """Make a person's message durable in the outbox. `timer`: seconds it may stay (HT-C-040).
 
     :raises ContentError: ``text.too-long``; :raises LocalError: ``conversation.broken``, ``text.empty``
     """
     if not text:
         raise LocalError("text.empty")
-    return _send_numbered(core, conversation, content.Text(text, reply_to), now=now)
+    return _send_numbered(core, conversation, content.Text(text, reply_to, timer), now=now)
 
 
 def send_hello(core: Core, conversation: ConversationId, key_packages: list[bytes], *, now: int) -> None:
@@ -44,15 +53,20 @@ def send_hello(core: Core, conversation: ConversationId, key_packages: list[byte
     _send_numbered(core, conversation, hello, now=now)
 
 
+def send_recall(core: Core, conversation: ConversationId, message: MessageId, *, now: int) -> None:
+    """Ask everybody to forget an own message (HT-C-045). :raises LocalError: ``conversation.broken``"""
+    _send_numbered(core, conversation, content.Recall(message), now=now)
+
+
 def _send_numbered(
-    core: Core, conversation: ConversationId, body: content.Text | content.Hello, *, now: int
+    core: Core, conversation: ConversationId, body: content.Text | content.Hello | content.Recall, *, now: int
 ) -> Message:
     with core.transaction():
         row = core.conversation(conversation)
         if row.state != ConversationState.JOINED:
             raise LocalError("conversation.broken")
         members = core.members(conversation)
-        person = isinstance(body, content.Text)
+        text = body if isinstance(body, content.Text) else None
         message = Message(
             None,
             MessageId(secrets.token_bytes(16)),
@@ -61,14 +75,13 @@ def _send_numbered(
             core.identity.device.key,
             row.counter + 1,
             row.epoch,
-            MessageKind.PERSON if person else MessageKind.OTHER,
-            now,
-            content.encode(body),
-            body.text if isinstance(body, content.Text) else None,
-            MessageId(body.reply_to) if isinstance(body, content.Text) and body.reply_to else None,
+            MessageKind.PERSON if text else MessageKind.OTHER,
+            core.clock.wall(now),
+            MessageId(text.reply_to) if text and text.reply_to else None,
             read=1,
+            timer=text.timer * 1000 if text and text.timer else None,
         )
-        core.db.insert(message)
+        message = bodies.insert(core, message, content.encode(body))
         core.db.execute("UPDATE conversation SET counter = ? WHERE conversation = ?", message.counter, conversation)
         _post_message(core, row, members, message, now)
         return message
@@ -78,8 +91,9 @@ def _envelope(core: Core, row: Conversation, members: list[Member], message: Mes
     lines = receipts.lines(core, row.conversation, members)
     if lines or row.receipt_due is not None:
         receipts.told(core, row.conversation, members, lines, now)
+    body = bodies.find(core, message)
     return content.make(
-        content.known_body(message.body),
+        content.known_body(body) if body is not None else content.Tombstone(),  # HT-C-047
         message=message.message,
         counter=message.counter,
         sent_at=message.sent_at,
@@ -127,7 +141,7 @@ def _post_unnumbered(
 ) -> None:
     message = MessageId(secrets.token_bytes(16))
     last = content.ReceiptLine(row.own_leaf, row.counter, row.counter)  # so that a lost tail is noticed (HT-C-025)
-    plaintext = content.make(body, message=message, counter=0, sent_at=now, receipts=[*lines, last])
+    plaintext = content.make(body, message=message, counter=0, sent_at=core.clock.wall(now), receipts=[*lines, last])
     _post(core, row, members, kind=kind, plaintext=plaintext, message=None)
 
 
@@ -169,6 +183,7 @@ def _frame(
         burn_after=len(members) if len(members) - 1 <= BURN_LIMIT else None,
         message=message,
         epoch=row.epoch,
+        erase_token=secrets.token_bytes(ERASE_TOKEN_LENGTH),  # of every entry, so that all look the same
     )
 
 
@@ -210,6 +225,8 @@ def stored(core: Core, frame: Outgoing, seq: int, now: int) -> None:
         recovery.keep(core, frame)
     if frame.message is None:
         return
+    placing.remember(core, frame, seq, now)
+    timers.stored(core, frame.message, now)
     first = core.db.value("SELECT stored_at FROM message WHERE message = ?", frame.message) is None
     core.db.execute("UPDATE message SET stored_at = ? WHERE message = ?", now, frame.message)
     if first:
@@ -231,13 +248,13 @@ def settle(core: Core, conversation: ConversationId, now: int) -> None:
         if frame.channel == channel.channel:
             if frame.refused_turn is not None and channel.turn < frame.refused_turn:
                 continue  # not read up to there yet
-            if frame.epoch == row.epoch:
+            if frame.epoch == row.epoch and not (frame.message and bodies.is_gone(core, frame.message)):
                 _wrap_anew(core, channel, frame)
                 continue
         if frame.kind == OutboxKind.COMMIT:
             continue  # `commits` drops it when another one wins
         if frame.kind == OutboxKind.MESSAGE and frame.message is not None:
-            _encrypt_anew(core, row, members, frame, now)
+            encrypt_anew(core, row, members, frame, now)
             continue
         core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
         if frame.kind == OutboxKind.RECEIPT:
@@ -265,7 +282,8 @@ def _wrap_anew(core: Core, channel: Channel, frame: Outgoing) -> None:
     )
 
 
-def _encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Outgoing, now: int) -> None:
+def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Outgoing, now: int) -> None:
+    """The same message (id, counter) in the current epoch, at the frame's place in the queue."""
     receipts.tell_again(core, row.conversation)  # what the refused bytes confirmed never got out
     message = core.db.first(Message, "message = ?", frame.message)
     if message is None:

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from hanatalk.client import calls
-from hanatalk.client.engine import keys, policy, receipts
+from hanatalk.client.engine import bodies, content, keys, policy, receipts, timers
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
@@ -52,17 +52,28 @@ def resolve_message(core: Core, wanted: str) -> Message:
     return found[0]
 
 
+def text(core: Core, message: Message) -> str | None:
+    """What a person wrote; None when it is gone."""
+    body = bodies.find(core, message)
+    found = content.known_body(body) if body is not None else None
+    return found.text if isinstance(found, content.Text) else None
+
+
 def shown(core: Core, row: Conversation, message: Message, counts: receipts.Counts) -> calls.Message:
+    """A message as people see it."""
     return calls.Message(
         message=message.message.hex(),
         conversation=row.conversation.hex(),
         from_=core.name(message.account),
         from_account=message.account.hex(),
-        text=message.text or "",
+        text=text(core, message) or "",
         sent_at=rfc3339(message.sent_at),
         state=counts.state(message),
         unread=counts.unread(message),
+        expires_at=rfc3339(core.clock.wall(message.expires_at)) if message.expires_at is not None else None,
         reply_to=message.reply_to.hex() if message.reply_to else None,
+        timer=message.timer // 1000 if message.timer else None,
+        recalled=bool(message.recalled),
     )
 
 
@@ -112,7 +123,7 @@ def chats(core: Core) -> calls.ChatList:
                 row.conversation,
                 MessageKind.PERSON,
             ),
-            last=last.text if last else None,
+            last=text(core, last) if last else None,
             verified=all(other is not None and other.verified for other in others),
         )
         found.append((last.sent_at if last else row.created_at, chat))
@@ -123,11 +134,7 @@ def chats(core: Core) -> calls.ChatList:
 def read(core: Core, conversation: ConversationId, now: int) -> calls.ReadDone:
     """Everything shown so far is read; the others learn it with the next receipt."""
     with core.transaction():
-        count = core.db.execute(
-            "UPDATE message SET read = 1 WHERE conversation = ? AND read = 0 AND kind = ?",
-            conversation,
-            MessageKind.PERSON,
-        )
+        count = timers.read(core, conversation, now)
         if count:
             receipts.due(core, core.conversation(conversation), now, len(core.members(conversation)))
     return calls.ReadDone(read=count)

@@ -41,8 +41,8 @@ class Owner:
         self.closed = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to connect."""
-        self._settle()
+        """Do what is due, before anybody asks for anything; begin to connect."""
+        self._tick()
 
     async def stop(self) -> None:
         """Close every connection; what is queued stays in the outbox."""
@@ -177,6 +177,8 @@ class Owner:
                 return self._engine.verify(conversation, confirm=confirm)
             case calls.Send():
                 return await self._send(call)
+            case calls.Recall():
+                return await self._recall(call)
             case calls.Read():
                 return await self._read(call)
             case calls.Sync():
@@ -194,10 +196,16 @@ class Owner:
                 return calls.Done()
 
     async def _send(self, call: calls.Send) -> calls.Sent:
-        message = self._engine.send(call.conversation, call.text, reply_to=call.reply_to, now=now())
+        message = self._engine.send(call.conversation, call.text, reply_to=call.reply_to, expire=call.expire, now=now())
         self._settle()
         await self._until(lambda: self._engine.state(message) != "queued", call.wait)
         return calls.Sent(message=message.message.hex(), state=self._engine.state(message))
+
+    async def _recall(self, call: calls.Recall) -> calls.Recalled:
+        message = self._engine.recall(call.message, now())
+        self._settle()
+        done = await self._until(lambda: self._engine.pending(now()) == 0, call.wait)
+        return calls.Recalled(message=message.message.hex(), state="recalled" if done else "queued")
 
     async def _read(self, call: calls.Read) -> calls.ReadDone:
         done = self._engine.read(call.conversation, now())

@@ -1,0 +1,42 @@
+"""When messages with a timer go: begun by reading, or by a relay's storing (HT-C-040 … HT-C-043)."""
+
+from hanatalk.client.engine.core import Core
+from hanatalk.ids import ConversationId, MessageId
+from hanatalk.localdb.rows import MessageKind
+
+KEEP_CLOCK = 60_000  # milliseconds that a kill and a clock set back may add to a running timer (HT-C-042)
+
+
+def read(core: Core, conversation: ConversationId, now: int) -> int:
+    """What others wrote is read now, their timers begin. Returns how many messages became read."""
+    core.clock.keep(at_least=KEEP_CLOCK)
+    return core.db.execute(
+        "UPDATE message SET read = 1, expires_at = ? + timer WHERE conversation = ? AND read = 0 AND kind = ?",
+        now,
+        conversation,
+        MessageKind.PERSON,
+    )
+
+
+def stored(core: Core, message: MessageId, now: int) -> None:
+    """A relay has an own message: its timer begins. What still waits for a relay does not go."""
+    core.db.execute(
+        "UPDATE message SET expires_at = ? + timer WHERE message = ? AND expires_at IS NULL AND recalled = 0 "
+        "AND kind = ?",
+        now,
+        message,
+        MessageKind.PERSON,
+    )
+
+
+def next_due(core: Core) -> int | None:
+    """When the next message goes; None: no timer runs."""
+    found = core.db.value("SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL")
+    return found if isinstance(found, int) else None
+
+
+def keep_clock(core: Core) -> None:
+    """While a timer runs, what time it is survives a kill."""
+    if next_due(core) is not None:
+        with core.transaction():
+            core.clock.keep(at_least=KEEP_CLOCK)
