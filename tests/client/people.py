@@ -179,10 +179,14 @@ class Person:
         assert accepted is not None
         return accepted
 
-    def send(self, conversation: str, text: str) -> str:
-        message = self.engine.send(conversation, text, reply_to=None, now=self.now)
+    def send(self, conversation: str, text: str, *, expire: int | None = None) -> str:
+        message = self.engine.send(conversation, text, expire=expire, now=self.now)
         self.events.extend(self.engine.take_events())
         return message.message.hex()
+
+    def recall(self, message: str) -> None:
+        self.engine.recall(message, self.now)
+        self.events.extend(self.engine.take_events())
 
     def read(self, conversation: str) -> None:
         self.engine.read(conversation, self.now)

@@ -38,7 +38,10 @@ class Clock:
         """The time, when the device's clock shows `device`. Going back there, it stands still here."""
         self._ahead += max(0, self._latest - device)
         self._latest = device
-        return device + self._ahead
+        now = device + self._ahead
+        if not self._cautious:
+            self._cautious, self._cautious_at = device, now
+        return now
 
     def wall(self, now: int) -> int:
         """What the device's clock shows at `now`."""
@@ -51,9 +54,7 @@ class Clock:
         has destroyed nothing.
         """
         wall = self.wall(now)
-        if not self._cautious:
-            self._cautious, self._cautious_at = wall, now
-        elif now >= self._cautious_at + HOUR:
+        if now >= self._cautious_at + HOUR:
             self._cautious, self._cautious_at = min(wall, self._cautious + STRIDE), now
         return min(self._cautious, wall)
 
