@@ -292,7 +292,7 @@ def _watch(person: Person) -> tuple[set[bytes], Callable[[], set[bytes]]]:
 
 
 def test_t037_used_ratchet_secrets_open_nothing_in_the_files(pair: Pair) -> None:
-    """HT-S-062: after 60 messages neither a secret that was ever written stands in the files, nor a key that sealed one.
+    """HT-S-062: after 60 messages neither a secret once written stands in the files, nor a key that once sealed one.
 
     Sealed copies may lie in slack. The keys of today's rows are found (the control), no key of yesterday's is.
     """
