@@ -9,11 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hanatalk.cli import main
+from hanatalk.transport.urls import parse_relay_url
 
 PATIENCE = 60  # seconds before a command counts as hanging
 
@@ -57,6 +58,7 @@ class Person:
 
     home: Path
     options: tuple[str, ...] = ("--json",)
+    variables: tuple[tuple[str, str], ...] = ()  # of the environment, besides the usual ones
 
     def type(self, *arguments: str, stdin: str | bytes | None = None) -> Ended:
         """Run one command to its end, however it ends."""
@@ -66,7 +68,7 @@ class Person:
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
-            env=environment(HANA_HOME=str(self.home)),
+            env=environment(HANA_HOME=str(self.home), **dict(self.variables)),
             timeout=PATIENCE,
             check=False,
         )
@@ -88,7 +90,7 @@ class Person:
 
     def prose(self, language: str) -> "Person":
         """The same person, reading sentences instead of JSON."""
-        return Person(self.home, ("--lang", language))
+        return replace(self, options=("--lang", language))
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "hanatalk.cli", *self.options, *arguments]
@@ -189,7 +191,7 @@ class RelayProcess:
         line = self._process.stdout.readline()
         assert line, self.log.read_text()
         self.url = json.loads(line)["listening"]
-        self.port = int(self.url.rpartition(":")[2])
+        self.port = parse_relay_url(self.url).port
         return self
 
     def kill(self) -> None:
@@ -211,9 +213,9 @@ class RelayProcess:
 
 
 @contextmanager
-def running_relay(data: Path) -> Iterator[RelayProcess]:
-    """A relay that is gone afterwards."""
-    relay = RelayProcess(data).start()
+def running_relay(data: Path, *more: str) -> Iterator[RelayProcess]:
+    """A relay that is gone afterwards. `more`: further options."""
+    relay = RelayProcess(data, "sqlite", *more).start()
     try:
         yield relay
     finally:

@@ -199,6 +199,13 @@ def taken(core: Core, event: EntryTaken, now: int) -> None:
     )
 
 
+def give_up(core: Core, now: int) -> None:
+    """Links that could not be taken by their expiry: their relay is no longer asked, nor waited for (HT-M-036)."""
+    for row in core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL"):
+        if links.parse(row.link).expires_at * 1000 <= now:
+            core.db.execute("UPDATE acceptance SET failure = 'invite.expired' WHERE channel = ?", row.channel)
+
+
 def failed(code: str) -> HanaError:
     """The error of a failed acceptance, as it was raised."""
     kind = VerificationError if code in VERIFICATION_CODES else ContentError

@@ -323,6 +323,7 @@ def chores(core: Core, now: int) -> None:
     """Now and then (hourly): publish again what expired unconfirmed, renew keys, forget what is over."""
     with core.transaction():
         sure = core.clock.cautious(now)  # before what cannot be had again is destroyed
+        invites.give_up(core, sure)
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
             publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
             commits.renew(core, row, now)

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 
 from hanatalk.client import calls
 from hanatalk.client.engine import Engine
-from hanatalk.client.events import Event
+from hanatalk.client.events import Alarm, Event
 from hanatalk.client.runtime.links import RelayLink
-from hanatalk.errors import HanaError, NetworkError, RefusedError
+from hanatalk.errors import HanaError, NetworkError, RefusedError, VerificationError
 from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import events as wire
 
@@ -34,6 +34,9 @@ class Owner:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._links: dict[str, RelayLink] = {}
+        self._alarmed: dict[
+            str, str | None
+        ] = {}  # what was said of each relay's identity, until it is reached or changes
         self._listeners: set[asyncio.Queue[Event | None]] = set()
         self._waiters: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -117,6 +120,10 @@ class Owner:
         self._guarded(lambda: self._engine.received(link.url, arrived, now()))
 
     def _disconnected(self, link: RelayLink) -> None:
+        failed = link.error.code if isinstance(link.error, VerificationError) else None
+        if failed is not None and failed != self._alarmed.get(link.url):
+            self._publish(Alarm(conversation=None, code=failed))  # somebody else answers in the relay's place (T-046)
+        self._alarmed[link.url] = failed
         self._guarded(lambda: self._engine.disconnected(link.url))
 
     # waiting ------------------------------------------------------------------------------------------------------
