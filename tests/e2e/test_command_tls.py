@@ -1,6 +1,7 @@
 """Two people over a relay with TLS, by the real commands; and somebody in between."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -139,6 +140,7 @@ def test_what_an_operator_types_wrong(person: Callable[[str], Person], certified
     assert said("--host", "0.0.0.0") == (2, "relay.plain-host")
     Path(key).chmod(0o644)
     assert refused(operator, *serve, "--tls-cert", certificate, "--tls-key", key) == (2, "tls.key-readable")
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()  # a relay that did not begin leaves no trace here
     assert not (tmp_path / "new").exists()
 
 
@@ -160,7 +162,8 @@ def test_a_relays_own_words_move_nothing(person: Callable[[str], Person]) -> Non
             assert relay.stdout is not None
             minji = person("minji").join("민지", relay.stdout.readline().strip())
             with minji.listening() as listening:
-                listening.until("connection", connected=True)
+                if not listening.seen[-1]["connected"]:
+                    listening.until("connection", connected=True)
             said = json.dumps(listening.seen)
             for who in (minji, minji.prose("ko")):
                 for command in (["invite"], ["sync"], ["chats"]):

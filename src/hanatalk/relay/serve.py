@@ -62,11 +62,10 @@ def run(options: RelayOptions, on_listening: Callable[[Listening], None]) -> Non
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(serve(options, on_listening))
-        finally:
-            # The loop's handlers end with it: a second SIGTERM must not spoil an orderly end (HT-R-096).
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        runner.run(serve(options, on_listening))
+        # The loop's handlers end with it: a second SIGTERM must not spoil an orderly end (HT-R-096). Whoever could not
+        # begin is not at its end: the process and its children go on hearing signals.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 async def serve(options: RelayOptions, on_listening: Callable[[Listening], None]) -> None:
