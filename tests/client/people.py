@@ -24,6 +24,7 @@ class World:
         self.now = START
         self.relays = {URL: SimulatedRelay(day=START // DAY)}
         self.people: list[Person] = []
+        self.patience = 100_000  # exchanges without time passing after which it is a livelock
 
     @property
     def relay(self) -> SimulatedRelay:
@@ -46,24 +47,27 @@ class World:
 
     def run(self) -> None:
         """Move bytes until nothing moves; the clocks stand still."""
-        moved = True
-        while moved:
-            moved = False
-            for person in self.people:
-                moved = person.step() or moved
+        for _ in range(self.patience):
+            moved = [person.step() for person in self.people]
+            if not any(moved):
+                return
+        raise AssertionError("livelock: bytes move without end")
 
     def settle(self, seconds: float = 30.0) -> None:
         """Let time pass, timer by timer, until nobody has anything due or waiting."""
         end = self.now + int(seconds * 1000)
+        spins = 0
         self.run()
         while self.now < end:
             due = [person.next_tick() for person in self.people if person.pipes]
             following = max(self.now + 1, min(due, default=end))
             if following > end:
                 break
+            spins = spins + 1 if following == self.now + 1 else 0
+            assert spins < self.patience, "a timer is due again and again, and nothing comes of it"
             self.now = following
             for person in self.people:
-                person.engine.tick(person.now)
+                person.tick()
             self.run()
 
     def pass_days(self, days: int) -> None:
@@ -72,7 +76,7 @@ class World:
             for relay in self.relays.values():
                 relay.pass_days(1)
             for person in self.people:
-                person.engine.tick(person.now)
+                person.tick()
             self.run()
 
     def befriend(self, one: "Person", other: "Person") -> str:
@@ -107,6 +111,9 @@ class Person:
         """The way to the relay that most tests have."""
         return self.pipes.get(URL)
 
+    def tick(self) -> None:
+        self.engine.tick(self.now)
+
     def next_tick(self) -> int:
         """When the engine wants to be called, in true time."""
         return self.engine.next_tick() - self.skew
@@ -116,11 +123,15 @@ class Person:
         for url, pipe in list(self.pipes.items()):
             if pipe.dropped:
                 self._lost(url)
-        for url in sorted(self.engine.wanted_relays()):
-            if url not in self.pipes and url in self.world.relays:
+        for url in self.wanted_here():
+            if url not in self.pipes:
                 connection = ClientConnection()
                 self.pipes[url] = self.world.relays[url].connect(connection)
                 self.engine.connected(url, connection, self.now)
+
+    def wanted_here(self) -> list[str]:
+        """Relays that the engine wants and that can be reached."""
+        return sorted(self.engine.wanted_relays() & self.world.relays.keys())
 
     def offline(self) -> None:
         for url, pipe in list(self.pipes.items()):
@@ -174,6 +185,8 @@ class Person:
 
     def accept(self, link: str) -> calls.Accepted:
         channel = self.engine.accept(link, self.now)
+        if self.pipes:
+            self.online()  # the link may name another relay
         self.world.run()
         accepted = self.engine.accepted(channel)
         assert accepted is not None

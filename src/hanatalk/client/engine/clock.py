@@ -43,6 +43,11 @@ class Clock:
             self._cautious, self._cautious_at = device, now
         return now
 
+    @property
+    def moved(self) -> int:
+        """Milliseconds that went by since it was written down."""
+        return self._ahead + self._latest - self._saved.ahead - self._saved.latest
+
     def wall(self, now: int) -> int:
         """What the device's clock shows at `now`."""
         return now - self._ahead

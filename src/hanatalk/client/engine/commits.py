@@ -11,7 +11,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, content, keys, policy, recovery, sealing
+from hanatalk.client.engine import accounts, content, holes, keys, policy, recovery, sealing
 from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
 from hanatalk.client.engine.sending import era_channel, frame_for
 from hanatalk.errors import ContentError, HanaError, VerificationError
@@ -67,9 +67,11 @@ def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
     ):
         return
     shown = link.signed.get(channel.channel)
-    if channel.cursor and (shown is None or shown.control_hash != channel.control_hash):
+    if channel.channel in link.unsigned:
+        shown = None
+    elif channel.cursor and (shown is None or shown.control_hash != channel.control_hash):
         if channel.channel not in link.asked_receipt:
-            link.asked_receipt.add(channel.channel)
+            link.asked_receipt[channel.channel] = channel.cursor
             link.connection.receipt(channel.channel, channel.cursor)
         return
     with core.transaction():
@@ -207,18 +209,21 @@ def _verify_receipt(relay_key: RelayKey, channel: ChannelId, incarnation: Incarn
 
 def signed(core: Core, link: Link, channel: Channel, receipt: Signed, now: int) -> None:
     """The relay answered RECEIPT: keep it for the next commit if it signs what it has shown us."""
-    link.asked_receipt.discard(channel.channel)
     conversation = ConversationId(channel.owner)
     row = core.conversation(conversation)
     agreed = policy.parse([(policy.EXTENSION, row.policy)])
     incarnation = link.incarnations.get(channel.channel)
     try:
-        if incarnation is None or own_hash(core, channel.channel, receipt.seq) != receipt.control_hash:
-            raise VerificationError("relay.two-histories")
+        if incarnation is None or link.asked_receipt.get(channel.channel) != receipt.seq:
+            raise VerificationError("relay.bad-receipt")
         _verify_receipt(agreed.relays[0].relay_key, channel.channel, incarnation, receipt)
-    except VerificationError as error:
+    except VerificationError as error:  # asked no more on this connection
         core.notice(events.Alarm(conversation=conversation.hex(), code=error.code), now, conversation)
         return
+    if own_hash(core, channel.channel, receipt.seq) != receipt.control_hash:
+        holes.found(core, link, channel, "relay.two-histories", now)
+        return
+    link.asked_receipt.pop(channel.channel, None)
     link.signed[channel.channel] = receipt
 
 
@@ -338,4 +343,7 @@ def heard(core: Core, row: Conversation, leaf: int, epoch: int) -> None:
             Closed.LEFT,
             row.conversation,
             slowest,
+        )
+        core.db.execute(
+            "DELETE FROM restoring WHERE channel IN (SELECT channel FROM channel WHERE closed = ?)", Closed.CLOSED
         )

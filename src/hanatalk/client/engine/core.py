@@ -49,18 +49,34 @@ class Link:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.ready = False  # HELLO was answered
+        self.over = False  # the relay has said its last word, the socket is about to close
         self.opened: set[ChannelId] = set()
         self.incarnations: dict[ChannelId, Incarnation] = {}
+        self.turns: dict[ChannelId, int] = {}  # as OPENED named them
         self.caught_up: set[ChannelId] = set()
         self.in_flight: set[EntryId] = set()
         self.acknowledge: dict[ChannelId, int] = {}
         self.signed: dict[ChannelId, Signed] = {}
-        self.asked_receipt: set[ChannelId] = set()
+        self.asked_receipt: dict[ChannelId, int] = {}  # for which seq
         self.taking: set[ChannelId] = set()
         self.erasing: dict[ChannelId, int] = {}  # seq of the one entry that the relay was asked to erase
         self.restoring: dict[ChannelId, EntryId] = {}  # the one control entry on its way back to a relay that forgot
+        self.restored: dict[ChannelId, tuple[int, int]] = {}  # position of that entry, how often it was appended
         self.rescan = True  # the channel table changed: look for channels to open
-        self.retry_at = 0  # after a refusal by limits: nothing is appended before
+        self.retry_at = 0  # after a refusal by limits: nothing is asked of this relay before
+        self.unsigned: set[ChannelId] = set()  # the relay said that it no longer knows the hash: commits go without
+        self.readings: dict[ChannelId, int] = {}  # how often a log was read again because something was missing
+
+    def reopen(self, channel: ChannelId) -> None:
+        """Read a channel from its cursor again; what is still on its way to the old handle is ignored (HT-R-016)."""
+        if channel in self.opened:
+            self.connection.close(channel)
+        self.opened.discard(channel)
+        self.caught_up.discard(channel)
+        self.acknowledge.pop(channel, None)
+        self.asked_receipt.pop(channel, None)
+        self.restoring.pop(channel, None)
+        self.rescan = True
 
 
 class Core:

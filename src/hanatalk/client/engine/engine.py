@@ -17,6 +17,7 @@ from hanatalk.wire import events as wire
 from hanatalk.wire.client import ClientConnection
 
 CHORES_EVERY = 3_600_000  # milliseconds
+KEEP_CLOCK = 600_000  # milliseconds on the clock after which it is written down
 LOG_WAIT = 5_000  # milliseconds until what was removed is gone from the database's log too (HT-S-064)
 
 
@@ -65,6 +66,15 @@ class Engine:
         self._next_chores = 0
         self._empty_log_at: int | None = None
         self._next_clock = 0
+        self._now = 0  # the time of the last call
+
+    def _at(self, device: int) -> int:
+        """The engine's time; every call that brings the device's comes by here (HT-C-061)."""
+        self._now = self._core.clock.at(device)
+        if self._core.clock.moved >= KEEP_CLOCK:
+            with self._core.transaction():
+                self._core.clock.keep()
+        return self._now
 
     # relays ---------------------------------------------------------------------------------------------------
 
@@ -99,7 +109,7 @@ class Engine:
 
     def connected(self, url: str, connection: ClientConnection, now: int) -> None:
         """A connection is up; its HELLO is queued."""
-        now = self._core.clock.at(now)
+        now = self._at(now)
         self._core.links[url] = Link(connection)
         self._pump(now)
 
@@ -114,7 +124,7 @@ class Engine:
 
         :raises StorageError: the disk said no; nothing of what failed is lost, it is fetched again after a reconnect
         """
-        now = self._core.clock.at(now)
+        now = self._at(now)
         link = self._core.links.get(url)
         if link is None:
             return
@@ -140,7 +150,7 @@ class Engine:
 
     def tick(self, now: int) -> None:
         """Do what is due at `now`. The first tick comes before anything else: what was to go must not be seen again."""
-        now = self._core.clock.at(now)
+        now = self._at(now)
         expiry.expire(self._core, now)
         if now >= self._next_chores:
             self._next_chores = now + CHORES_EVERY
@@ -158,7 +168,7 @@ class Engine:
         found = [self._next_chores]
         if self._empty_log_at is not None:
             found.append(self._empty_log_at)
-        due = relays.next_due(self._core)
+        due = relays.next_due(self._core, self._now)
         if due is not None:
             found.append(due)
         if timers.next_due(self._core) is not None:
@@ -224,7 +234,7 @@ class Engine:
 
     def invite(self, *, expires: int, now: int) -> Invite:
         """:param expires: seconds; :raises UsageError, NetworkError: see `invites.offer`"""
-        now = self._core.clock.at(now)
+        now = self._at(now)
         row = invites.offer(self._core, self.home_relay, expires=expires, now=now)
         self._pump(now)
         return row
@@ -237,7 +247,7 @@ class Engine:
 
     def accept(self, link: str, now: int) -> ChannelId:
         """Begin accepting; `accepted` says how it went. :raises ContentError, UsageError: see `invites.begin`"""
-        now = self._core.clock.at(now)
+        now = self._at(now)
         row = invites.begin(self._core, link, now=now)
         self._pump(now)
         return row.channel
@@ -270,7 +280,7 @@ class Engine:
         self, conversation: str, text: str, *, reply_to: str | None = None, expire: int | None = None, now: int
     ) -> Message:
         """Durable in the outbox when it returns. `expire`: seconds. :raises UsageError, ContentError, LocalError:"""
-        now = self._core.clock.at(now)
+        now = self._at(now)
         if expire is not None and not 0 < expire <= content.TIMER_LIMIT:
             raise UsageError("expire.limit", days=content.TIMER_LIMIT // 86_400)
         row = views.resolve(self._core, conversation)
@@ -307,7 +317,7 @@ class Engine:
 
     def recall(self, message: str, now: int) -> Message:
         """Take an own message back. :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``recall.not-own``"""
-        now = self._core.clock.at(now)
+        now = self._at(now)
         row = views.resolve_message(self._core, message)
         expiry.recall(self._core, row, now)
         self._pump(now)
@@ -315,7 +325,7 @@ class Engine:
 
     def read(self, conversation: str, now: int) -> calls.ReadDone:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
-        now = self._core.clock.at(now)
+        now = self._at(now)
         done = views.read(self._core, views.resolve(self._core, conversation).conversation, now)
         self._pump(now)
         return done

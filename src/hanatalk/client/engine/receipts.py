@@ -81,6 +81,23 @@ def tell_again(core: Core, conversation: ConversationId) -> None:
     core.db.execute("UPDATE stream SET told_decrypted = 0, told_read = 0 WHERE conversation = ?", conversation)
 
 
+def repeat(core: Core, conversation: Conversation, now: int, *, after: int, within: int) -> None:
+    """A relay keeps a receipt `after` milliseconds, and may lose it: tell it again (HT-C-063).
+
+    For as long after the last message of somebody else as a message is worth sending again, `within` milliseconds.
+    """
+    if conversation.receipt_due is not None or conversation.receipt_sent > now - after:
+        return
+    if core.db.value(
+        "SELECT 1 FROM message WHERE conversation = ? AND account != ? AND sent_at > ? LIMIT 1",
+        conversation.conversation,
+        core.identity.account,
+        core.clock.wall(now) - within,
+    ):
+        tell_again(core, conversation.conversation)
+        due(core, conversation, now, len(core.members(conversation.conversation)))
+
+
 def apply(
     core: Core,
     conversation: Conversation,

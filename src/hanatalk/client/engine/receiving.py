@@ -43,8 +43,11 @@ from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.events import EntryReceived
 
 
-def entry(core: Core, event: EntryReceived, now: int) -> int | None:
-    """Take in one pushed entry; returns the seq to acknowledge once the transaction is committed."""
+def entry(core: Core, event: EntryReceived, now: int, *, counts: bool = True) -> int | None:
+    """Take in one pushed entry; returns the seq to acknowledge once the transaction is committed.
+
+    :param counts: False for a commit behind one that the relay did not show: nobody takes a later candidate (HT-C-060)
+    """
     channel = core.channel(event.channel_id)
     if channel is None or channel.closed == Closed.CLOSED or event.seq <= channel.cursor:
         return None  # shown before (T-011)
@@ -65,7 +68,7 @@ def entry(core: Core, event: EntryReceived, now: int) -> int | None:
         control_hash,
         channel.channel,
     )
-    if channel.closed:
+    if channel.closed or not counts:
         return event.seq  # of an era that is over (T-027)
     if channel.purpose == Purpose.ERA:
         _era_entry(core, msgspec.structs.replace(channel, turn=turn), event, now)

@@ -7,6 +7,8 @@ from hanatalk.ids import ChannelId
 from hanatalk.localdb.rows import Channel, Control, Kept, Outgoing, Restoring
 from hanatalk.wire.classes import EntryClass
 
+TRIES = 16  # of one entry on one connection: what a relay swallows or damages every time is not worth more
+
 
 def keep(core: Core, frame: Outgoing) -> None:
     """Remember an offer or a Welcome that a relay has stored."""
@@ -59,6 +61,10 @@ def pump(core: Core, link: Link, channel: Channel) -> None:
     row = core.db.first(Restoring, "channel = ? ORDER BY position", channel.channel)
     if row is None:
         return
+    position, tries = link.restored.get(channel.channel, (row.position, 0))
+    if position == row.position and tries >= TRIES:
+        return
+    link.restored[channel.channel] = (row.position, tries + 1 if position == row.position else 1)
     entry_id = new_entry_id()
     link.restoring[channel.channel] = entry_id
     link.connection.append(

@@ -1,7 +1,21 @@
 """Keeping the links to relays in step with the database: what to open, send, acknowledge, take; what came back."""
 
+from typing import Literal
+
 from hanatalk.client import events
-from hanatalk.client.engine import commits, gaps, invites, links, placing, receiving, recovery, sending, timers
+from hanatalk.client.engine import (
+    commits,
+    gaps,
+    holes,
+    invites,
+    links,
+    placing,
+    receipts,
+    receiving,
+    recovery,
+    sending,
+    timers,
+)
 from hanatalk.client.engine.core import Core, Link, Signed
 from hanatalk.errors import HanaError
 from hanatalk.ids import ChannelId, ConversationId, EntryId
@@ -30,11 +44,19 @@ SOON = 10_000  # milliseconds: whoever syncs waits for what is due within
 def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) -> None:
     """One event of a relay's connection; runs inside a transaction."""
     if isinstance(event, wire.EntryReceived):
-        seq = receiving.entry(core, event, now)
+        after_hole = holes.before(core, link, event, now)
+        if after_hole is holes.Found.READ_AGAIN:
+            return
+        counts = after_hole is holes.Found.NOTHING or not event.commit
+        seq = receiving.entry(core, event, now, counts=counts)
+        if not counts:
+            holes.pass_over(core, event)
         if seq is not None:
             link.acknowledge[event.channel_id] = seq
         if event.entry_class is EntryClass.CONTROL:
             recovery.answered(link, event.channel_id)
+            if event.channel_id in link.caught_up:
+                holes.look(core, link, event.channel_id, now)
     elif isinstance(event, wire.EntryStored):
         link.in_flight.discard(event.entry_id)
         if link.restoring.get(event.channel_id) == event.entry_id:
@@ -43,7 +65,10 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
         if frame is not None and frame.stored_seq is None:
             sending.stored(core, frame, event.seq, now)
     elif isinstance(event, wire.CaughtUp):
-        link.caught_up.add(event.channel_id)
+        if event.channel_id in link.opened:
+            link.caught_up.add(event.channel_id)
+            _not_there(core, event.channel_id, "<=", event.seq)
+            holes.look(core, link, event.channel_id, now)
     elif isinstance(event, wire.ChannelOpened):
         _opened(core, link, event, now)
     elif isinstance(event, wire.EntryTaken):
@@ -73,6 +98,7 @@ def _hello(core: Core, url: str, link: Link, event: wire.HelloAnswered, now: int
 def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None:
     channel = core.channel(event.channel_id)
     link.incarnations[event.channel_id] = event.incarnation
+    link.turns[event.channel_id] = event.turn
     if channel is None:
         return
     if channel.purpose == Purpose.INVITE:
@@ -80,6 +106,12 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
         if event.head == 0:
             recovery.leave_again(core, channel.channel)
         return
+    for named in (  # an entry or a refusal may have named a turn that never comes
+        "UPDATE channel SET turn = ? WHERE channel = ? AND turn > ?",
+        "UPDATE outbox SET refused_turn = ? WHERE channel = ? AND refused_turn > ?",
+    ):
+        core.db.execute(named, event.turn, channel.channel, event.turn)
+    _not_there(core, channel.channel, ">", event.head)
     cursor = channel.cursor
     if cursor and (channel.incarnation != event.incarnation or event.head < cursor):
         cursor = _forgotten(core, channel, event, now)
@@ -87,6 +119,15 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
         core.db.execute("UPDATE channel SET incarnation = ? WHERE channel = ?", event.incarnation, channel.channel)
     if channel.closed != Closed.CLOSED:
         link.connection.subscribe(channel.channel, cursor)
+
+
+def _not_there(core: Core, channel: ChannelId, compared: Literal["<=", ">"], seq: int) -> None:
+    """A commit that a relay said it had stored is not in what it shows: it goes out again, byte by byte the same."""
+    core.db.execute(
+        f"UPDATE outbox SET stored_seq = NULL WHERE channel = ? AND stored_seq {compared} ?",  # noqa: S608
+        channel,
+        seq,
+    )
 
 
 def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int) -> int:
@@ -152,13 +193,18 @@ def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
         placing.answered(core, link, event.channel_id, done=done)
         link.retry_at = link.retry_at if done else now + RETRY
         return
+    if event.operation == "connection":
+        link.over = True
     if event.entry_id is None:
         if event.channel_id is not None and event.code != RefusalCode.STALE_TURN:
             if event.operation == "open":
                 link.opened.discard(event.channel_id)
+                link.rescan = True
             link.taking.discard(event.channel_id)
-            link.asked_receipt.discard(event.channel_id)
-            core.notice(events.Alarm(conversation=None, code=f"relay.{event.code}"), now)
+            if event.operation == "receipt" and event.code == RefusalCode.FORGOTTEN:
+                link.unsigned.add(event.channel_id)
+            link.retry_at = now + RETRY
+            core.emit(events.Alarm(conversation=None, code=f"relay.{event.code}"))
         return
     link.in_flight.discard(event.entry_id)
     if event.channel_id is not None and link.restoring.get(event.channel_id) == event.entry_id:
@@ -167,11 +213,12 @@ def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
         recovery.answered(link, event.channel_id)
     if event.code == RefusalCode.STALE_TURN and event.turn is not None:
         core.db.execute(
-            "UPDATE outbox SET refused_turn = ?, refusals = refusals + 1 WHERE entry_id = ?",
+            "UPDATE outbox SET refused_turn = ?, refusals = refusals + 1 WHERE entry_id = ? AND turn IS NOT NULL",
             event.turn,
             event.entry_id,
         )
-        return
+        if not core.db.value("SELECT 1 FROM outbox WHERE entry_id = ? AND turn IS NULL", event.entry_id):
+            return  # without a turn it is a lie (HT-R-045), and the frame goes out again as it is
     link.retry_at = now + RETRY
     core.emit(events.Alarm(conversation=None, code=f"relay.{event.code}"))
 
@@ -185,9 +232,9 @@ def settle(core: Core, now: int) -> None:
 
 def pump(core: Core, url: str, link: Link, now: int) -> None:
     """Bring the connection in step with the database. Called after every transaction; sends nothing twice."""
-    if not link.ready:
+    if not link.ready or link.over:
         return
-    if link.rescan:
+    if link.rescan and now >= link.retry_at:
         link.rescan = False
         _open_channels(core, url, link)
     for channel, seq in link.acknowledge.items():
@@ -205,7 +252,7 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
                 recovery.pump(core, link, row)
         _append(core, url, link)
         placing.erase(core, url, link)
-    _take(core, url, link)
+        _take(core, url, link)
 
 
 def _open_channels(core: Core, url: str, link: Link) -> None:
@@ -299,7 +346,8 @@ def due(core: Core, now: int) -> None:
 
 def _link_of(core: Core, row: Conversation) -> Link | None:
     channel = core.channel(row.channel)
-    return core.links.get(channel.relay) if channel is not None else None
+    link = core.links.get(channel.relay) if channel is not None else None
+    return None if link is None or link.over else link
 
 
 def _stands(core: Core, row: Conversation) -> bool:
@@ -307,16 +355,25 @@ def _stands(core: Core, row: Conversation) -> bool:
     return link is not None and row.channel in link.caught_up
 
 
-def next_due(core: Core) -> int | None:
-    """When `due` has something to do again; None: not before something arrives. Milliseconds."""
+def next_due(core: Core, now: int) -> int | None:
+    """When `due` has something to do again; None: not before something arrives. Milliseconds.
+
+    What was due at `now`, the time of the last call, was tried then: if it could not be done, something has to arrive
+    first, and no timer brings it.
+    """
     found = [
-        core.db.value("SELECT min(receipt_due) FROM conversation WHERE state = ?", ConversationState.JOINED),
-        core.db.value("SELECT min(not_before) FROM intent WHERE digest IS NULL"),
-        min((gaps.next_ask(gap) for gap in core.db.find(Gap, "1")), default=None),
-        timers.next_due(core),
-        min((link.retry_at for link in core.links.values() if link.retry_at), default=None),
+        core.db.value(
+            "SELECT min(receipt_due) FROM conversation WHERE state = ? AND receipt_due > ?",
+            ConversationState.JOINED,
+            now,
+        ),
+        core.db.value("SELECT min(not_before) FROM intent WHERE digest IS NULL AND not_before > ?", now),
+        *(gaps.next_ask(gap) for gap in core.db.find(Gap, "1")),
+        *(link.retry_at for link in core.links.values()),
     ]
-    return min((at for at in found if isinstance(at, int)), default=None)
+    waiting = [at for at in found if isinstance(at, int) and at > now]
+    timer = timers.next_due(core)
+    return min(waiting if timer is None else [*waiting, timer], default=None)
 
 
 def chores(core: Core, now: int) -> None:
@@ -326,6 +383,7 @@ def chores(core: Core, now: int) -> None:
         invites.give_up(core, sure)
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
             publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
+            receipts.repeat(core, row, now, after=sending.RELAY_KEEPS, within=sending.GIVE_UP)
             commits.renew(core, row, now)
         core.db.execute(
             "UPDATE channel SET closed = 1 WHERE purpose = ? "
@@ -349,10 +407,11 @@ def chores(core: Core, now: int) -> None:
         )
         core.db.execute("DELETE FROM placed WHERE at < ?", now - sending.RELAY_KEEPS)  # it is there no longer
         core.clock.keep()
+        core.db.execute("DELETE FROM control WHERE channel NOT IN (SELECT channel FROM channel)")
 
 
 def pending(core: Core, now: int) -> int:
-    """Frames that no relay has stored, and receipts, requests and commits that are due soon."""
+    """Frames that no relay has stored, what is missing, and receipts and commits that are due soon."""
     soon = now + SOON
     return (
         core.db.number("SELECT count(*) FROM outbox")
@@ -360,14 +419,15 @@ def pending(core: Core, now: int) -> int:
         + core.db.number("SELECT count(*) FROM placed WHERE wanted = 1 AND seq IS NOT NULL")
         + core.db.number("SELECT count(*) FROM conversation WHERE receipt_due IS NOT NULL AND receipt_due <= ?", soon)
         + core.db.number("SELECT count(*) FROM intent WHERE digest IS NULL AND not_before <= ?", soon)
-        + core.db.number("SELECT count(*) FROM gap WHERE asked_at IS NULL")
+        + core.db.number("SELECT count(*) FROM gap")
     )
 
 
 def caught_up(core: Core, url: str) -> bool:
-    """Every channel that is read at this relay is open and read to its head."""
+    """Every channel that is read at this relay is read to its head, and nothing is known to be missing (HT-C-062)."""
     link = core.links.get(url)
     if link is None or not link.ready or link.rescan:
         return False
     wanted = core.db.find(Channel, "relay = ? AND closed = 0 AND purpose != ?", url, Purpose.INVITE)
-    return all(channel.channel in link.caught_up for channel in wanted)
+    missing = {owner for (owner,) in core.db.tuples("SELECT DISTINCT conversation FROM gap")}
+    return all(channel.channel in link.caught_up and channel.owner not in missing for channel in wanted)
