@@ -163,6 +163,7 @@ class RelayProcess:
         self.data = data
         self.store = store
         self.more = more  # further options
+        self.run: tuple[str, ...] = ("-m", "hanatalk.cli")  # what Python is told to run
         self.log = data.with_suffix(".log")
         self.port = 0
         self.url = ""
@@ -173,8 +174,7 @@ class RelayProcess:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "hanatalk.cli",
+                    *self.run,
                     "relay",
                     "serve",
                     *("--port", str(self.port)),
@@ -193,6 +193,12 @@ class RelayProcess:
         self.url = json.loads(line)["listening"]
         self.port = parse_relay_url(self.url).port
         return self
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL."""

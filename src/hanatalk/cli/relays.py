@@ -107,7 +107,7 @@ def serve(
         port=port,
         data=data if data is not None or store == "memory" else settings.relay_data,
         store=store,
-        key=str(key_file) if key_file is not None else key or "beside",
+        key=_elsewhere(key_file) if key_file is not None else key or "beside",
         tls=_tls(tls, tls_cert, tls_key),
         retention=Retention(message_days=messages, control_days=control or Retention().control_days),
         access_pass=None if access_pass_file is None else passes.in_file(access_pass_file),
@@ -140,6 +140,11 @@ def _tls(
     return TlsFiles(certificate, key)
 
 
+def _elsewhere(key_file: Path) -> str:
+    """A key file called ``ram`` is a file too."""
+    return str(key_file.absolute())
+
+
 @click.command("warrant", cls=Command, help="cli.help.relay-warrant")
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="cli.relay.data")
 @click.option("--channel", type=Channel(), metavar="ID", help="cli.warrant.channel")
@@ -152,7 +157,7 @@ def warrant(settings: Settings, *, data: Path | None, channel: ChannelId | None,
     from hanatalk.stores.opening import BESIDE
 
     output = Output(settings)
-    key_source = BESIDE if key_file is None else str(key_file)
+    key_source = BESIDE if key_file is None else _elsewhere(key_file)
     found = report(settings.relay_data if data is None else data, key_source=key_source, channel=channel)
     if output.is_json:
         output.object(found.to_dict())

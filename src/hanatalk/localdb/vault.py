@@ -219,7 +219,7 @@ class Vault:
         return unlocked
 
     def destroy(self) -> None:
-        """The panic wipe: first the key, durably, then every other file of the folder (T-054, HT-S-035).
+        """The panic wipe: first the key, durably, then every other file of the folder (T-054, HT-S-035, HT-S-066).
 
         From the moment the header is overwritten the database is noise to everybody. Killed midway, call it again.
         It asks for no passphrase and no lock. Symbolic links are removed, never followed.
