@@ -122,8 +122,8 @@ class _Kdf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_kib: Annotated[int, msgspec.Meta(ge=8, le=MOST_MEMORY_KIB)]
     passes: Annotated[int, msgspec.Meta(ge=1, le=MOST_PASSES)]
     lanes: Annotated[int, msgspec.Meta(ge=1, le=MOST_LANES)]
-    name: Literal["argon2id"] = "argon2id"
-    version: Literal[19] = 19
+    name: Literal["argon2id"]
+    version: Literal[19]
 
     def cost(self) -> KdfCost:
         return KdfCost(memory_kib=self.memory_kib, passes=self.passes, lanes=self.lanes)
@@ -137,9 +137,9 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wrapped: _Hex48
     check: _Hex16
     kept_in: KeptIn
-    kdf: _Kdf | None = None
-    format: Literal["hana-vault"] = "hana-vault"
-    version: Literal[1] = 1
+    kdf: _Kdf | None
+    format: Literal["hana-vault"]
+    version: Literal[1]
 
     def bound(self) -> bytes:
         """The additional authenticated bytes of the wrapping: everything that says how to get the wrapping key."""
@@ -290,13 +290,13 @@ class Vault:
             cost = cost if cost is not None else KdfCost()
             self._check_cost(cost)
             kept_in = KeptIn.PASSPHRASE
-            kdf = _Kdf(cost.memory_kib, cost.passes, cost.lanes)
+            kdf = _Kdf(cost.memory_kib, cost.passes, cost.lanes, "argon2id", 19)
             wrapping_key = _derive(_normal(passphrase), salt, cost)
         else:
             wrapping_key = os.urandom(KEY_LENGTH)
             kept_in = self._keep(wrapping_key, salt)
         nonce = os.urandom(NONCE_LENGTH)
-        header = _Header(salt.hex(), nonce.hex(), "", "", kept_in, kdf)
+        header = _Header(salt.hex(), nonce.hex(), "", "", kept_in, kdf, "hana-vault", 1)
         wrapped = AESGCM(wrapping_key).encrypt(nonce, key, header.bound())
         header = msgspec.structs.replace(header, wrapped=wrapped.hex())
         header = msgspec.structs.replace(header, check=header.checksum())

@@ -251,6 +251,22 @@ def test_t056_a_clock_a_year_off_gives_clear_errors_and_the_invite_is_as_good_as
     assert jihoon.texts(accepted.conversation) == ["da"]
 
 
+def test_t056_a_relay_whose_clock_jumped_loses_nothing_that_waits(pair: Pair) -> None:
+    """HT-S-010, HT-C-032: a year ahead it expired everything, channels too; back again, the senders restore it."""
+    pair.jihoon.offline()
+    pair.minji.send(pair.conversation, "waits")
+    pair.world.settle()
+    relay = pair.world.relay
+    relay.pass_days(365)
+    assert held(pair) == 0
+    relay.day -= 365
+    pair.minji.offline()
+    pair.minji.online()
+    pair.jihoon.online()
+    pair.world.settle(60)
+    assert pair.jihoon.texts(pair.conversation) == ["waits"]
+
+
 # Recall
 
 
@@ -292,6 +308,19 @@ def test_recalled_before_it_was_fetched_it_is_erased_and_never_read(pair: Pair) 
     assert "secret" not in pair.jihoon.texts(pair.conversation)
     assert pair.jihoon.of(events.MessageReceived)[0].message.text == "fine"  # type: ignore[attr-defined]
     assert pair.jihoon.engine._core.db.number("SELECT count(*) FROM gap") == 0  # asked for, answered by a tombstone
+
+
+def test_what_expired_here_can_still_be_recalled_there(pair: Pair) -> None:
+    """HT-C-045: the sender's timer is over, the receiver has not read it yet."""
+    message = pair.minji.send(pair.conversation, "x", expire=5)
+    pair.world.settle()
+    pass_seconds(pair.world, 10)
+    assert pair.minji.texts(pair.conversation) == []
+    assert pair.jihoon.texts(pair.conversation) == ["x"]
+    pair.minji.recall(message)
+    pair.world.settle()
+    assert pair.jihoon.message(pair.conversation, message).recalled
+    assert pair.minji.texts(pair.conversation) == []
 
 
 def test_recalled_before_it_left_it_never_leaves(pair: Pair) -> None:
@@ -366,7 +395,7 @@ def test_a_stale_turn_does_not_revive_what_was_recalled(pair: Pair) -> None:
     pipe.refuse("stale-turn", turn=turn)
     pair.minji.recall(message)
     pair.world.settle(60)
-    assert "refused" not in [m.message.text for m in pair.jihoon.of(events.MessageReceived)]  # type: ignore[attr-defined]
+    assert pair.jihoon.messages(pair.conversation) == []  # a tombstone: not even that there was something to recall
     assert pair.minji.engine.pending(pair.minji.now) == 0
 
 

@@ -297,7 +297,7 @@ def test_t037_used_ratchet_secrets_open_nothing_in_the_files(pair: Pair) -> None
     Sealed copies may lie in slack. The keys of today's rows are found (the control), no key of yesterday's is.
     """
     ever, now = _watch(pair.minji)
-    sealed: dict[bytes, bytes] = {}  # the beginning of a sealed value -> the key it was sealed with
+    sealed: dict[bytes, bytes] = {}  # a sealed value -> the key it was sealed with
     database = pair.minji.database
     for round_ in range(30):
         pair.minji.send(pair.conversation, f"{round_}")
@@ -306,7 +306,7 @@ def test_t037_used_ratchet_secrets_open_nothing_in_the_files(pair: Pair) -> None
         for key, value in database.tuples("SELECT seal.key, value FROM mls JOIN seal USING (slot)"):
             assert isinstance(key, bytes)
             assert isinstance(value, bytes)
-            sealed[value[:32]] = key
+            sealed[value] = key
     pair.world.settle(60)
     living = now()
     old = ever - living
@@ -316,6 +316,7 @@ def test_t037_used_ratchet_secrets_open_nothing_in_the_files(pair: Pair) -> None
     assert not [secret for secret in living if secret in content and secret in _private(pair)]
     live_keys = {key for (key,) in database.tuples("SELECT key FROM seal WHERE slot IN (SELECT slot FROM mls)")}
     assert all(key in content for key in live_keys if isinstance(key, bytes))  # the control
+    assert len(set(sealed.values())) == len(sealed)  # each value had a key of its own
     left = [key for key in sealed.values() if key not in live_keys and key in content]
     assert left == []
     pair.minji.database.close()
@@ -328,6 +329,31 @@ def _private(pair: Pair) -> set[bytes]:
     """Secrets of the rows of today: even these stand nowhere in the open."""
     rows = pair.minji.database.mls_rows(bytes.fromhex(pair.conversation))
     return _secrets({key: value for key, value in rows if key[:2] in (b"ms", b"es", b"ep")})
+
+
+def test_t037_killed_after_a_ratchet_moved_the_next_start_blanks_the_old_key(pair: Pair) -> None:
+    """HT-S-064: a value is replaced and committed, then SIGKILL; the first tick of the next process empties the log."""
+    path, key = pair.minji.path, pair.minji.key
+    pair.minji.offline()
+    before = {bytes(old) for (old,) in pair.minji.database.tuples("SELECT key FROM seal WHERE slot > 0")}  # type: ignore[arg-type]
+    pair.minji.database.close()
+    if (child := os.fork()) == 0:
+        try:
+            engine = Engine(Database(path, key))
+            engine.tick(pair.minji.now)
+            engine.send(pair.conversation, "moves the ratchet", now=pair.minji.now)
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    database = Database(path, key)
+    moved = before - {bytes(new) for (new,) in database.tuples("SELECT key FROM seal")}  # type: ignore[arg-type]
+    assert len(moved) == 1
+    assert [old for old in moved if old in raw(path, key)]  # the control: it is still in the files
+    Engine(database).tick(pair.minji.now)
+    assert not [old for old in moved if old in raw(path, key)]
+    database.close()
 
 
 def test_t037_without_seals_used_secrets_would_have_been_found(pair: Pair, tmp_path: Path) -> None:

@@ -43,7 +43,13 @@ def resolve_message(core: Core, wanted: str) -> Message:
         low = bytes.fromhex(wanted + "0" * (len(wanted) % 2))
     except ValueError:
         raise UsageError("message.unknown", message=wanted) from None
-    rows = core.db.find(Message, "message >= ? AND kind = ? ORDER BY message LIMIT 2", low, MessageKind.PERSON)
+    rows = core.db.find(
+        Message,
+        "message >= ? AND kind IN (?, ?) ORDER BY message LIMIT 2",
+        low,
+        MessageKind.PERSON,
+        MessageKind.EXPIRED,  # gone here, perhaps not elsewhere: it can still be recalled
+    )
     found = [row for row in rows if len(wanted) >= PREFIX and row.message.hex().startswith(wanted.lower())]
     if not found:
         raise UsageError("message.unknown", message=wanted)
