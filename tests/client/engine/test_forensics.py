@@ -19,11 +19,12 @@ from tests.client.people import Person
 from tests.stores.carving import decrypted, decrypted_wal
 
 from hanatalk.cipherfile import companions
-from hanatalk.client.engine import bodies, expiry
+from hanatalk.client.engine import bodies, commits, expiry
 from hanatalk.client.engine.engine import Engine
 from hanatalk.client.events import MessageGone
+from hanatalk.ids import ConversationId
 from hanatalk.localdb.database import Database
-from hanatalk.localdb.rows import Message, MessageKind
+from hanatalk.localdb.rows import IntentKind, Message, MessageKind
 
 PIECE = 14  # bytes of a mark: what counts as found
 MARK = re.compile(rb"kanari-(\d{6})\.")
@@ -292,24 +293,31 @@ def _watch(person: Person) -> tuple[set[bytes], Callable[[], set[bytes]]]:
 
 
 def test_t037_used_ratchet_secrets_open_nothing_in_the_files(pair: Pair) -> None:
-    """HT-S-062: after 60 messages neither a secret once written stands in the files, nor a key that once sealed one.
+    """HT-S-062: after 60 messages and 5 commits no secret once written stands in the files, nor a key that sealed one.
 
     Sealed copies may lie in slack. The keys of today's rows are found (the control), no key of yesterday's is.
     """
     ever, now = _watch(pair.minji)
     sealed: dict[bytes, bytes] = {}  # a sealed value -> the key it was sealed with
     database = pair.minji.database
+    begun = pair.minji.engine._core.conversation(_id(pair)).epoch
     for round_ in range(30):
         pair.minji.send(pair.conversation, f"{round_}")
         pair.jihoon.send(pair.conversation, f"{round_}")
+        if round_ % 6 == 3:  # new epochs, one of them a new era
+            with pair.minji.engine._core.transaction():
+                kind = IntentKind.NEW_ERA if round_ == 15 else IntentKind.UPDATE
+                commits.want(pair.minji.engine._core, _id(pair), kind, pair.minji.now)
         pair.world.settle(3)
         for key, value in database.tuples("SELECT seal.key, value FROM mls JOIN seal USING (slot)"):
             assert isinstance(key, bytes)
             assert isinstance(value, bytes)
             sealed[value] = key
     pair.world.settle(60)
+    assert pair.minji.engine._core.conversation(_id(pair)).epoch >= begun + 5
     living = now()
-    old = ever - living
+    public = {bytes(key) for (key,) in database.tuples("SELECT signature_key FROM member")}  # type: ignore[arg-type]
+    old = ever - living - public
     assert len(old) > 60
     content = raw(pair.minji.path, pair.minji.key)
     assert not [secret for secret in old if secret in content]
@@ -323,6 +331,10 @@ def test_t037_used_ratchet_secrets_open_nothing_in_the_files(pair: Pair) -> None
     content = raw(pair.minji.path, pair.minji.key)
     assert not [secret for secret in old if secret in content]
     assert not [key for key in sealed.values() if key not in live_keys and key in content]
+
+
+def _id(pair: Pair) -> ConversationId:
+    return ConversationId(bytes.fromhex(pair.conversation))
 
 
 def _private(pair: Pair) -> set[bytes]:
