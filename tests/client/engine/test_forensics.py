@@ -22,6 +22,7 @@ from hanatalk.cipherfile import companions
 from hanatalk.client.engine import bodies, commits, expiry
 from hanatalk.client.engine.engine import Engine
 from hanatalk.client.events import MessageGone
+from hanatalk.errors import StorageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.database import Database
 from hanatalk.localdb.rows import IntentKind, Message, MessageKind
@@ -103,6 +104,29 @@ def test_t049_what_is_gone_is_gone_from_both_profiles_files(pair: Pair, way: str
     files = {path.name for path in pair.world.folder.rglob("*")}
     known = {f"{person.path.name}{end}" for person in (pair.minji, pair.jihoon) for end in ("", "-wal", "-shm")}
     assert files <= known
+
+
+def test_a_log_that_cannot_be_emptied_fails_nobody_and_is_emptied_later(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HT-S-064, T-083: the disk is full or somebody reads; sending goes on, and the text goes with the next try."""
+    text = "canary 카나리아"
+    message = pair.minji.send(pair.conversation, text)
+    pair.world.settle()
+    real = pair.minji.database.empty_log
+
+    def full() -> bool:
+        raise StorageError("storage.full")
+
+    monkeypatch.setattr(pair.minji.database, "empty_log", full)
+    pair.minji.recall(message)
+    pair.minji.send(pair.conversation, "goes on")
+    pair.world.settle(20)
+    assert pair.jihoon.texts(pair.conversation) == ["", "goes on"]
+    assert found_in(pair.minji, text)  # the control
+    monkeypatch.setattr(pair.minji.database, "empty_log", real)
+    pair.world.settle(20)
+    assert not found_in(pair.minji, text)
 
 
 def test_t049_nothing_but_the_row_is_left(pair: Pair) -> None:

@@ -4,6 +4,8 @@ The runtime calls `connected`, `received`, `disconnected` and `tick`; after each
 publishes `take_events`. Calls of people are methods too. No call waits for anything.
 """
 
+import contextlib
+
 import msgspec
 
 from hanatalk.client import calls, events
@@ -179,8 +181,9 @@ class Engine:
         """Empty the database's log: at once after something was forgotten, else a little after anything was written."""
         core, due = self._core, self._empty_log_at
         if core.db.log_holds and (core.must_empty_log or (due is not None and now >= due)):
-            core.must_empty_log = not core.db.empty_log()
-            due = None
+            core.must_empty_log, due = False, None
+            with contextlib.suppress(StorageError):  # a full disk: what is done is done, try again later
+                core.db.empty_log()
         self._empty_log_at = (due or now + LOG_WAIT) if core.db.log_holds else None
 
     def _pump(self, now: int) -> None:
