@@ -49,6 +49,31 @@ class EncryptedConnection(apsw.Connection):
             raise StorageError("storage.broken")
         return row
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """One ``BEGIN IMMEDIATE`` … ``COMMIT``, undone by any exception (HT-S-082). Does not nest.
+
+        If even undoing fails, the connection closes itself, which undoes it: nobody may read what was never committed.
+
+        :raises apsw.Error: to be mapped by the caller
+        """
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            try:
+                if self.in_transaction:  # SQLite ends it itself after some errors
+                    self.execute("ROLLBACK")
+            except apsw.Error:
+                self.close()
+            raise
+
+    def close(self, force: bool = False) -> None:
+        """Copy the log into the database and close. What the disk refuses of it stays in the log for the next open."""
+        with suppress(apsw.IOError, apsw.FullError, apsw.BusyError):
+            super().close(force)
+
     def compact(self) -> None:
         """Write the whole database anew (VACUUM), outside of any transaction; needs its size in RAM.
 
@@ -86,23 +111,37 @@ class EncryptedConnection(apsw.Connection):
 def mapped_errors() -> Iterator[None]:
     """Turn the errors of a disk into `StorageError`; anything else that SQLite says is a bug and passes.
 
-    :raises StorageError: ``storage.full``, ``storage.busy``, ``storage.foreign``, ``storage.broken``, ``storage.io``
+    :raises StorageError: ``storage.full``, ``storage.busy``, ``storage.foreign``, ``storage.broken``, ``storage.io``,
+        ``storage.closed``
     """
     try:
         yield
-    except apsw.FullError as error:
-        raise StorageError("storage.full") from error
-    except (apsw.BusyError, apsw.LockedError) as error:
-        raise StorageError("storage.busy") from error
-    except apsw.NotADBError as error:
-        raise StorageError("storage.foreign") from error
-    except apsw.CorruptError as error:
-        raise StorageError("storage.broken") from error
-    except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise StorageError("storage.io") from error
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError("storage.full" if full else "storage.io", errno=error.errno or 0) from error
+    except (apsw.Error, OSError) as error:
+        found = storage_error(error)
+        if found is None:
+            raise
+        raise found from error
+
+
+def storage_error(error: apsw.Error | OSError) -> StorageError | None:
+    """What a disk's error is called; None for what is a bug. See `mapped_errors`, which costs more where it is busy."""
+    match error:
+        case apsw.FullError():
+            return StorageError("storage.full")
+        case apsw.BusyError() | apsw.LockedError():
+            return StorageError("storage.busy")
+        case apsw.NotADBError():
+            return StorageError("storage.foreign")
+        case apsw.CorruptError():
+            return StorageError("storage.broken")
+        case apsw.IOError() | apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
+            return StorageError("storage.io")
+        case apsw.ConnectionClosedError():
+            return StorageError("storage.closed")
+        case OSError():
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            return StorageError("storage.full" if full else "storage.io", errno=error.errno or 0)
+    return None
 
 
 def check_build() -> None:
@@ -227,12 +266,13 @@ def _check_application(connection: EncryptedConnection, application: int, *, fre
 
 def _check_encrypted(connection: EncryptedConnection, path: Path) -> None:
     """Assert by the file itself that it is encrypted, whatever the PRAGMAs answered (HT-S-004)."""
-    with mapped_errors(), path.open("rb") as file:
-        salt = file.read(SALT_LENGTH)
-    if salt == PLAINTEXT_HEADER or len(salt) < SALT_LENGTH:
-        raise StorageError("storage.plaintext")
-    if connection.pragma("cipher_salt") != salt.hex().upper() or connection.pragma("cipher") != CIPHER:
-        raise StorageError("storage.plaintext")
+    with mapped_errors():
+        with path.open("rb") as file:
+            salt = file.read(SALT_LENGTH)
+        if salt == PLAINTEXT_HEADER or len(salt) < SALT_LENGTH:
+            raise StorageError("storage.plaintext")
+        if connection.pragma("cipher_salt") != salt.hex().upper() or connection.pragma("cipher") != CIPHER:
+            raise StorageError("storage.plaintext")
 
 
 def companions(path: Path) -> list[Path]:

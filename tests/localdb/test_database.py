@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import apsw
 import pytest
 
 from hanatalk.errors import StorageError
@@ -96,3 +97,55 @@ def test_secrets_stay_out_of_repr() -> None:
     for text in shown:
         assert "geheim" not in text
         assert "xab" not in text
+
+
+def refuse(database: Database, begin: str, error: apsw.Error) -> None:
+    """Every statement that begins so fails with this error."""
+
+    def trace(_cursor: object, text: str, _values: object) -> bool:
+        if text.startswith(begin):
+            raise error
+        return True
+
+    database._connection.exec_trace = trace
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(apsw.FullError, "storage.full"), (apsw.IOError, "storage.io"), (apsw.BusyError, "storage.busy")],
+)
+def test_t083_every_refusal_of_the_disk_has_a_code(database: Database, error: type[apsw.Error], code: str) -> None:
+    """HT-S-080: reads outside of transactions too."""
+    refuse(database, "SELECT", error("so it shall be"))
+    for read in (
+        lambda: database.setting("x"),
+        lambda: database.find(rows.Account, "1"),
+        lambda: database.tuples("SELECT 1"),
+        lambda: database.mls_rows(b"x"),
+    ):
+        with pytest.raises(StorageError) as caught:
+            read()
+        assert caught.value.code == code
+    with pytest.raises(StorageError), database.transaction():
+        with pytest.raises(error):  # nobody who skips a peer's faults takes it for one
+            database.setting("x")
+        raise error("and out")
+
+
+def test_t083_what_cannot_be_rolled_back_is_read_by_nobody(tmp_path: Path) -> None:
+    """HT-S-082: the connection closes itself; the next open finds nothing of it."""
+    key = os.urandom(32)
+    database = Database(tmp_path / "a.sqlite3", key)
+    refuse(database, "ROLLBACK", apsw.IOError("so it shall be"))
+    with pytest.raises(StorageError), database.transaction():
+        database.put_setting("x", b"half done")
+        raise apsw.FullError("no room")
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"storage\.closed"):
+            database.setting("x")
+        with pytest.raises(StorageError, match=r"storage\.closed"), database.transaction():
+            pass
+    database.close()
+    again = Database(tmp_path / "a.sqlite3", key)
+    assert again.setting("x") is None
+    again.close()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import apsw
 import pytest
+from tests.faults.disk import Disk
 from tests.stores.conformance import DAY, acknowledge, append
-from tests.stores.disk import Disk
 
 from hanatalk import cipherfile
 from hanatalk.errors import StorageError

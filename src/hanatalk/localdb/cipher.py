@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherfile
+from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherfile, storage_error
 
-__all__ = ["APPLICATION", "EncryptedConnection", "mapped_errors", "open_database"]
+__all__ = ["APPLICATION", "EncryptedConnection", "mapped_errors", "open_database", "storage_error"]
 
 APPLICATION = 0x48414E31  # "HAN1", the file's application_id
 
@@ -13,7 +13,7 @@ def open_database(path: Path, *, key: bytes) -> EncryptedConnection:
     """Open or create the local database at `path` under the vault's 32-byte key.
 
     WAL, synchronous=FULL, secure_delete=ON, temp_store=MEMORY, foreign_keys=ON; busy timeout 0; ATTACH, VACUUM, backup
-    and serialize refused. The caller runs statements inside `with mapped_errors():`.
+    and serialize refused. The caller names the disk's errors (`mapped_errors`, `storage_error`).
 
     :raises StorageError: see `hanatalk.cipherfile.open_cipherfile`.
     """

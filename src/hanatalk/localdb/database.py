@@ -10,13 +10,14 @@ import importlib.resources
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
+import apsw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hanatalk.errors import StorageError
-from hanatalk.localdb.cipher import mapped_errors, open_database
+from hanatalk.localdb.cipher import mapped_errors, open_database, storage_error
 from hanatalk.localdb.rows import Row
 
 FILE = "profile.sqlite3"
@@ -42,7 +43,10 @@ def _insert(kind: type[Row], verb: str) -> str:
 
 
 class Database:
-    """An open local database. Not safe for several threads; one process owns it (`localdb.lock`)."""
+    """An open local database. Not safe for several threads; one process owns it (`localdb.lock`).
+
+    Everything here raises `StorageError` if the disk says no, reads outside of transactions too (HT-S-080).
+    """
 
     def __init__(self, path: Path, key: bytes) -> None:
         """Open, creating it if it is not there, and bring its schema up to date.
@@ -87,31 +91,41 @@ class Database:
         """
         if self._in_transaction:
             raise RuntimeError("transactions do not nest")
-        with mapped_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
         self._in_transaction = True
         try:
-            with mapped_errors():
+            with mapped_errors(), self._connection.changing():
                 yield
-                self._connection.execute("COMMIT")
-                if self._connection.total_changes() != self._changes:
-                    self._changes = self._connection.total_changes()
-                    self.log_holds = True
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+            if self._connection.total_changes() != self._changes:
+                self._changes = self._connection.total_changes()
+                self.log_holds = True
         finally:
             self._in_transaction = False
 
+    def _run(self, sql: str, values: tuple[Value, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except apsw.Error as error:
+            self._refuse(error)
+
+    def _refuse(self, error: apsw.Error) -> NoReturn:
+        # Inside a transaction it stays what it is until `transaction` has rolled back: nobody in between, who skips
+        # what a peer sent wrong, may take it for that and go on.
+        found = None if self._in_transaction else storage_error(error)
+        if found is None:
+            raise error
+        raise found from error
+
     def execute(self, sql: str, *values: Value) -> int:
         """Run one statement; returns the number of changed rows."""
-        self._connection.execute(sql, values)
+        self._run(sql, values)
         return self._connection.changes()
 
     def value(self, sql: str, *values: Value) -> Value:
         """First column of the first row, None if there is none."""
-        row = self._connection.execute(sql, values).fetchone()
+        try:
+            row = self._connection.execute(sql, values).fetchone()
+        except apsw.Error as error:
+            self._refuse(error)
         found: Value = None if row is None else row[0]
         return found
 
@@ -122,12 +136,12 @@ class Database:
 
     def tuples(self, sql: str, *values: Value) -> list[tuple[Value, ...]]:
         """All rows of a query."""
-        return list(self._connection.execute(sql, values))
+        return self._run(sql, values)
 
     def find(self, kind: type[R], where: str, *values: Value) -> list[R]:
         """All rows of a table for which `where` holds (it may end in ORDER BY and LIMIT)."""
         sql = f"SELECT {_columns(kind)} FROM {kind.table} WHERE {where}"  # noqa: S608 (our own literals)
-        return [kind(*row) for row in self._connection.execute(sql, values)]
+        return [kind(*row) for row in self._run(sql, values)]
 
     def first(self, kind: type[R], where: str, *values: Value) -> R | None:
         """The first row, or None."""
@@ -135,13 +149,13 @@ class Database:
         return found[0] if found else None
 
     def insert(self, row: Row) -> int:
-        """Add a row; returns its rowid. :raises StorageError: ``storage.constraint``"""
-        self._connection.execute(_insert(type(row), "INSERT"), _values(row))
+        """Add a row; returns its rowid."""
+        self._run(_insert(type(row), "INSERT"), _values(row))
         return self._connection.last_insert_rowid()
 
     def put(self, row: Row) -> None:
         """Add a row or replace the one with its primary key."""
-        self._connection.execute(_insert(type(row), "INSERT OR REPLACE"), _values(row))
+        self._run(_insert(type(row), "INSERT OR REPLACE"), _values(row))
 
     def setting(self, key: str) -> bytes | None:
         found = self.value("SELECT value FROM setting WHERE key = ?", key)
@@ -165,9 +179,7 @@ class Database:
 
     def mls_rows(self, owner: bytes) -> list[tuple[bytes, bytes]]:
         """OpenMLS's rows of a group or a KeyPackage. :raises StorageError: ``storage.broken``"""
-        rows = self._connection.execute(
-            "SELECT mls.key, value, seal.key FROM mls JOIN seal USING (slot) WHERE owner = ?", (owner,)
-        )
+        rows = self._run("SELECT mls.key, value, seal.key FROM mls JOIN seal USING (slot) WHERE owner = ?", (owner,))
         return [(key, _unseal(seal, value, owner + key)) for key, value, seal in rows]
 
     def mls_write(self, owner: bytes, writes: MlsWrites) -> None:
@@ -176,16 +188,16 @@ class Database:
             slot = self.value("SELECT slot FROM mls WHERE owner = ? AND key = ?", owner, key)
             if value is None:
                 if isinstance(slot, int):
-                    self._connection.execute("DELETE FROM mls WHERE owner = ? AND key = ?", (owner, key))
+                    self._run("DELETE FROM mls WHERE owner = ? AND key = ?", (owner, key))
                     self._free(slot)
                 continue
             seal = os.urandom(SEAL_KEY)
             if isinstance(slot, int):
-                self._connection.execute("UPDATE seal SET key = ? WHERE slot = ?", (seal, slot))
+                self._run("UPDATE seal SET key = ? WHERE slot = ?", (seal, slot))
             else:
                 slot = self._take_slot(seal)
             sealed = AESGCM(seal).encrypt(_NONCE, value, owner + key)
-            self._connection.execute(
+            self._run(
                 "INSERT OR REPLACE INTO mls (owner, key, slot, value) VALUES (?, ?, ?, ?)", (owner, key, slot, sealed)
             )
 
@@ -194,20 +206,20 @@ class Database:
         for (slot,) in self.tuples("SELECT slot FROM mls WHERE owner = ?", owner):
             if isinstance(slot, int):
                 self._free(slot)
-        self._connection.execute("DELETE FROM mls WHERE owner = ?", (owner,))
+        self._run("DELETE FROM mls WHERE owner = ?", (owner,))
 
     def _take_slot(self, seal: bytes) -> int:
         free = self.value("SELECT min(slot) FROM free_slot")
         if not isinstance(free, int):
-            self._connection.execute("INSERT INTO seal (key) VALUES (?)", (seal,))
+            self._run("INSERT INTO seal (key) VALUES (?)", (seal,))
             return self._connection.last_insert_rowid()
-        self._connection.execute("DELETE FROM free_slot WHERE slot = ?", (free,))
-        self._connection.execute("UPDATE seal SET key = ? WHERE slot = ?", (seal, free))
+        self._run("DELETE FROM free_slot WHERE slot = ?", (free,))
+        self._run("UPDATE seal SET key = ? WHERE slot = ?", (seal, free))
         return free
 
     def _free(self, slot: int) -> None:
-        self._connection.execute("UPDATE seal SET key = ? WHERE slot = ?", (_FREE, slot))
-        self._connection.execute("INSERT INTO free_slot (slot) VALUES (?)", (slot,))
+        self._run("UPDATE seal SET key = ? WHERE slot = ?", (_FREE, slot))
+        self._run("INSERT INTO free_slot (slot) VALUES (?)", (slot,))
 
 
 def _unseal(seal: bytes, value: bytes, row: bytes) -> bytes:

@@ -138,14 +138,11 @@ class SqliteStore:
         """
         self._ready()
         with mapped_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield
-                self._connection.execute("COMMIT")
+                with self._connection.changing():
+                    yield
             except BaseException:
                 self._stale = True
-                if self._connection.in_transaction:  # SQLite ends it itself after some errors
-                    self._connection.execute("ROLLBACK")
                 raise
 
     def _ready(self) -> None:
@@ -661,14 +658,15 @@ class SqliteStore:
 
 def _connect(path: Path, key: bytes) -> EncryptedConnection:
     connection = open_cipherfile(path, key=key, application=APPLICATION)
-    connection.pragma("cache_size", -CACHE_KIB)
-    connection.pragma("wal_autocheckpoint", 0)
+    with mapped_errors():
+        connection.pragma("cache_size", -CACHE_KIB)
+        connection.pragma("wal_autocheckpoint", 0)
     return connection
 
 
 def _migrate(connection: EncryptedConnection) -> None:
     """Bring the schema up to date. :raises StorageError: ``storage.newer``"""
-    with connection:
+    with connection.changing():
         version = connection.pragma("user_version")
         if version > SCHEMA:
             raise StorageError("storage.newer", version=version)

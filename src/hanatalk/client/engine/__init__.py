@@ -1,5 +1,6 @@
 """The engine decides: no network, no clock (time is an argument), no threads."""
 
+from hanatalk.client.engine.core import Identity
 from hanatalk.client.engine.engine import Engine, check_name, create, identity
 
-__all__ = ["Engine", "check_name", "create", "identity"]
+__all__ = ["Engine", "Identity", "check_name", "create", "identity"]

@@ -68,6 +68,7 @@ class Engine:
         self._next_chores = 0
         self._empty_log_at: int | None = None
         self._next_clock = 0
+        self._left_off = False  # the disk said no after a call had become durable: what follows it is still to be done
         self._now = 0  # the time of the last call
 
     def _at(self, device: int) -> int:
@@ -151,12 +152,16 @@ class Engine:
             relays.settle(self._core, now)
 
     def tick(self, now: int) -> None:
-        """Do what is due at `now`. The first tick comes before anything else: what was to go must not be seen again."""
+        """Do what is due at `now`. The first tick comes before anything else: what was to go must not be seen again.
+
+        :raises StorageError: the disk said no
+        """
+        self._left_off = False
         now = self._at(now)
         expiry.expire(self._core, now)
         if now >= self._next_chores:
-            self._next_chores = now + CHORES_EVERY
             relays.chores(self._core, now)
+            self._next_chores = now + CHORES_EVERY
         if now >= self._next_clock:
             self._next_clock = now + timers.KEEP_CLOCK
             timers.keep_clock(self._core)
@@ -167,6 +172,8 @@ class Engine:
 
     def next_tick(self) -> int:
         """When `tick` wants to be called at the latest, in milliseconds since 1970."""
+        if self._left_off:
+            return 0
         found = [self._next_chores]
         if self._empty_log_at is not None:
             found.append(self._empty_log_at)
@@ -191,6 +198,15 @@ class Engine:
         for url, link in self._core.links.items():
             relays.pump(self._core, url, link, now)
         self._settle_log(now)
+
+    def _follow_up(self, now: int, own: Message | None = None) -> None:
+        """What a call has stored is durable: nothing may deny it (HT-S-081). What fails now, the next tick says."""
+        try:
+            if own is not None:
+                self._publish_own(own)
+            self._pump(now)
+        except StorageError:
+            self._left_off = True
 
     def _emit_connection(self, url: str, *, connected: bool) -> None:
         queued = self._core.db.number("SELECT count(*) FROM outbox WHERE relay = ?", url)
@@ -239,7 +255,7 @@ class Engine:
         """:param expires: seconds; :raises UsageError, NetworkError: see `invites.offer`"""
         now = self._at(now)
         row = invites.offer(self._core, self.home_relay, expires=expires, now=now)
-        self._pump(now)
+        self._follow_up(now)
         return row
 
     def invite_made(self, row: Invite) -> calls.InviteMade:
@@ -252,7 +268,7 @@ class Engine:
         """Begin accepting; `accepted` says how it went. :raises ContentError, UsageError: see `invites.begin`"""
         now = self._at(now)
         row = invites.begin(self._core, link, now=now)
-        self._pump(now)
+        self._follow_up(now)
         return row.channel
 
     def accepted(self, channel: ChannelId) -> calls.Accepted | None:
@@ -298,8 +314,7 @@ class Engine:
             timer=expire,
             now=now,
         )
-        self._publish_own(message)
-        self._pump(now)
+        self._follow_up(now, message)
         return message
 
     def _publish_own(self, message: Message) -> None:
@@ -323,14 +338,14 @@ class Engine:
         now = self._at(now)
         row = views.resolve_message(self._core, message)
         expiry.recall(self._core, row, now)
-        self._pump(now)
+        self._follow_up(now)
         return row
 
     def read(self, conversation: str, now: int) -> calls.ReadDone:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
         now = self._at(now)
         done = views.read(self._core, views.resolve(self._core, conversation).conversation, now)
-        self._pump(now)
+        self._follow_up(now)
         return done
 
     def verify(self, conversation: str, *, confirm: bool) -> calls.Safety:

@@ -17,7 +17,7 @@ from hanatalk.client.engine import (
     timers,
 )
 from hanatalk.client.engine.core import Core, Link, Signed
-from hanatalk.errors import HanaError
+from hanatalk.errors import HanaError, StorageError
 from hanatalk.ids import ChannelId, ConversationId, EntryId
 from hanatalk.localdb.rows import (
     Acceptance,
@@ -235,8 +235,8 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
     if not link.ready or link.over:
         return
     if link.rescan and now >= link.retry_at:
-        link.rescan = False
         _open_channels(core, url, link)
+        link.rescan = False  # only now: if the disk says no, the channels are looked for again
     for channel, seq in link.acknowledge.items():
         row = core.channel(channel)
         if row is not None:
@@ -340,6 +340,8 @@ def due(core: Core, now: int) -> None:
         if link is not None:
             try:
                 commits.attempt(core, link, intent, now)
+            except StorageError:
+                raise
             except HanaError as error:
                 core.emit(events.Alarm(conversation=row.conversation.hex(), code=error.code))
 

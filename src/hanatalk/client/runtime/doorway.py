@@ -19,6 +19,8 @@ from hanatalk.errors import HanaError, ProfileError
 NAME = "hana.sock"
 LINE = 64 << 20  # bytes of one answer at most
 CALL_WAIT = 12.0  # seconds a call may take to end once the door is closed
+HOLD_WAIT = 3.0  # seconds the owner may take to say that it is there; one that is stopped (SIGSTOP) never does
+ANSWER_WAIT = 30.0  # seconds it may take for a call, beyond what the call itself says
 HOLD, HELD = b"hold\n", b"held\n"  # "a call is coming, wait for it", "I do": nobody is sent away in between
 
 
@@ -94,8 +96,8 @@ class Doorway:
         self._open.add(task)
         try:
             await self._serve(reader, writer)
-        except (ConnectionError, asyncio.CancelledError, asyncio.LimitOverrunError, ValueError):
-            pass
+        except (ConnectionError, asyncio.CancelledError, asyncio.LimitOverrunError, ValueError, HanaError):
+            pass  # HanaError: the profile has failed; a listener hears of it by the end of the connection
         finally:
             self._open.discard(task)
             self._busy.discard(task)
@@ -170,18 +172,23 @@ class Remote:
                 reader, writer = await asyncio.open_unix_connection(address, limit=LINE)
             try:
                 writer.write(HOLD)
-                if await reader.readline() == HELD:
-                    return reader, writer
+                async with asyncio.timeout(HOLD_WAIT):
+                    if await reader.readline() == HELD:
+                        return reader, writer
             except BaseException:
                 writer.close()
                 raise
             writer.close()
-        except OSError:
+        except OSError:  # a timeout is one
             pass
         raise ProfileError("profile.in-use")
 
     async def call(self, call: calls.Call) -> calls.Result:
-        """Have the owner carry out one call. :raises HanaError: as the owner raised it"""
+        """Have the owner carry out one call.
+
+        :raises HanaError: as the owner raised it; ``profile.closed``: it ended, or stopped answering; what the call
+            asked for may be done or not
+        """
         reader, writer = await self._connect()
         try:
             return await _ask(reader, writer, call)
@@ -203,7 +210,8 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call:
     try:
         writer.write(_encode(call) + b"\n")
         await writer.drain()
-        line = await reader.readline()
+        async with asyncio.timeout(ANSWER_WAIT + getattr(call, "wait", 0.0)):
+            line = await reader.readline()
     except OSError:
         line = b""
     if not line:

@@ -13,7 +13,7 @@ from hanatalk.client import calls
 from hanatalk.client.engine import Engine
 from hanatalk.client.events import Alarm, Event
 from hanatalk.client.runtime.links import RelayLink
-from hanatalk.errors import HanaError, NetworkError, RefusedError, VerificationError
+from hanatalk.errors import HanaError, NetworkError, RefusedError, StorageError, VerificationError
 from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import events as wire
 
@@ -64,8 +64,10 @@ class Owner:
     # the engine's surroundings ----------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        if self.closed.is_set():
-            return
+        """See the module. If the disk says no, this profile is closed: whoever waits, listens or calls is told why."""
+        self._guarded(lambda: None)
+
+    def _bring_in_step(self) -> None:
         for url in self._engine.wanted_relays():
             if url not in self._links:
                 self._links[url] = RelayLink(
@@ -105,7 +107,8 @@ class Owner:
             return
         try:
             step()
-            self._settle()
+            if not self.closed.is_set():
+                self._bring_in_step()
         except HanaError as error:
             self._failure = error
             self._end()
@@ -205,8 +208,11 @@ class Owner:
     async def _send(self, call: calls.Send) -> calls.Sent:
         message = self._engine.send(call.conversation, call.text, reply_to=call.reply_to, expire=call.expire, now=now())
         self._settle()
-        await self._until(lambda: self._engine.state(message) != "queued", call.wait)
-        return calls.Sent(message=message.message.hex(), state=self._engine.state(message))
+        state = "queued"
+        with contextlib.suppress(StorageError):  # it is in the outbox (HT-S-081): the next call hears of the disk
+            await self._until(lambda: self._engine.state(message) != "queued", call.wait)
+            state = self._engine.state(message)
+        return calls.Sent(message=message.message.hex(), state=state)
 
     async def _recall(self, call: calls.Recall) -> calls.Recalled:
         message = self._engine.recall(call.message, now())
@@ -270,11 +276,16 @@ class Owner:
         return calls.PassKept(relay=url, connected=all(self._engine.is_ready(link.url) for link in links))
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens from now on, until the profile is closed or this listener falls too far behind."""
+        """What happens from now on, until the profile is closed or this listener falls too far behind.
+
+        :raises HanaError: why the profile was closed, if the disk did it
+        """
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._listeners.add(queue)
         try:
             while (event := await queue.get()) is not None:
                 yield event
+            if self._failure is not None:
+                raise self._failure
         finally:
             self._listeners.discard(queue)

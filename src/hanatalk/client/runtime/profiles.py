@@ -9,11 +9,12 @@ from typing import Protocol
 
 import msgspec
 
+from hanatalk.cipherfile import mapped_errors, sync_folder
 from hanatalk.client import calls, engine
 from hanatalk.client.events import Event
 from hanatalk.client.runtime.doorway import Doorway, Remote
 from hanatalk.client.runtime.owner import Owner
-from hanatalk.errors import HanaError, ProfileError
+from hanatalk.errors import HanaError, ProfileError, StorageError
 from hanatalk.localdb.database import FILE, Database
 from hanatalk.localdb.lock import ProfileLock
 from hanatalk.localdb.vault import FLOOR, KdfCost, KeptIn, Vault, calibrate, os_keyring
@@ -71,11 +72,7 @@ def create_profile(
             cost = calibrate(time.perf_counter)
         unlocked = vault.create(passphrase=passphrase, cost=cost)
         try:
-            database = Database(home / FILE, unlocked.key)
-            try:
-                made = engine.create(database, name=name, relay=relay, access_pass=access_pass)
-            finally:
-                database.close()
+            made = _fill(home, unlocked.key, name=name, relay=relay, access_pass=access_pass)
         except BaseException:
             vault.destroy()
             raise
@@ -84,8 +81,24 @@ def create_profile(
     )
 
 
+def _fill(home: Path, key: bytes, *, name: str, relay: str, access_pass: bytes | None) -> engine.Identity:
+    """Make the database under another name: one that has its own name has somebody in it (HT-S-034)."""
+    passing = home / f"{FILE}.new"
+    database = Database(passing, key)
+    try:
+        made = engine.create(database, name=name, relay=relay, access_pass=access_pass)
+        if not database.empty_log():
+            raise StorageError("storage.busy")
+    finally:
+        database.close()
+    with mapped_errors():
+        passing.replace(home / FILE)
+    sync_folder(home)
+    return made
+
+
 def _unfinished(home: Path, vault: Vault) -> bool:
-    """A header without a database: the process died in between, nobody's messages are in there."""
+    """A header without a database of its own name: the process died in between, nobody's messages are in there."""
     try:
         vault.kept_in()
     except ProfileError:

@@ -1,0 +1,235 @@
+"""What the victims of the crash grid do: send, receive, read, invite, join, accept, commit, lose a race, tidy up."""
+
+from typing import TYPE_CHECKING
+
+from tests.client.people import Person, World
+
+from hanatalk.client.engine import commits
+from hanatalk.ids import ConversationId
+from hanatalk.localdb.rows import IntentKind
+
+if TYPE_CHECKING:
+    from tests.client.engine.mortal import Victim
+
+DAY = 86_400  # seconds
+COMMITS = "SELECT count(*) FROM outbox WHERE is_commit = 1"
+Given = dict[str, str]
+
+
+class _Friends:
+    """Victim and peer know each other; everything is confirmed."""
+
+    name = ""
+
+    def prepare(self, world: World) -> tuple[Person, Person, Given]:
+        victim, peer = world.person("victim"), world.person("peer")
+        world.run()
+        conversation = world.befriend(victim, peer)
+        world.settle(3600)
+        given = {"conversation": conversation}
+        self.set_up(world, victim, peer, given)
+        return victim, peer, given
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        """Nothing more."""
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.wait(10)
+
+    def peer_does(self, what: str, world: World, peer: Person, given: Given) -> None:
+        raise AssertionError(what)
+
+    def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
+        return given["conversation"]
+
+
+class Send(_Friends):
+    """Two messages, one after the other, and whatever comes back."""
+
+    name = "send"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.say(given["conversation"], "하나")
+        victim.say(given["conversation"], "둘")
+        victim.exchange()
+        victim.wait(5)
+
+
+class Receive(_Friends):
+    """Three messages that waited, read, the confirmation sent, and an answer."""
+
+    name = "receive"
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        victim.offline()
+        texts = ["first", "second", "third"]
+        for text in texts:
+            peer.send(given["conversation"], text)
+        world.settle(60)
+        given["texts"] = "\n".join(texts)
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.does(lambda: victim.engine.read(given["conversation"], victim.now))
+        victim.wait(5)
+        victim.say(given["conversation"], "answer")
+        victim.exchange()
+
+
+class Join(_Friends):
+    """The peer has accepted the victim's invite: a Welcome waits."""
+
+    name = "join"
+
+    def prepare(self, world: World) -> tuple[Person, Person, Given]:
+        victim, peer = world.person("victim"), world.person("peer")
+        world.run()
+        link = victim.invite()
+        victim.offline()
+        conversation = peer.accept(link).conversation
+        peer.send(conversation, "early")
+        world.settle(60)
+        return victim, peer, {"conversation": conversation, "texts": "early"}
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.wait(5)
+        victim.say(given["conversation"], "joined")
+        victim.exchange()
+
+
+class Accept(_Friends):
+    """The victim accepts an invite; after a crash the person tries the same link again."""
+
+    name = "accept"
+
+    def prepare(self, world: World) -> tuple[Person, Person, Given]:
+        victim, peer = world.person("victim"), world.person("peer")
+        world.run()
+        return victim, peer, {"link": peer.invite()}
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        channel = victim.does(lambda: victim.engine.accept(given["link"], victim.now))
+        victim.exchange()
+        accepted = victim.does(lambda: victim.engine.accepted(channel))
+        victim.wait(5)
+        victim.say(accepted.conversation, "here I am")
+        victim.exchange()
+
+    def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
+        return victim.accept(given["link"]).conversation
+
+
+class InviteSomebody(_Friends):
+    """The victim makes an invite. A link that a person has seen works."""
+
+    name = "invite"
+
+    def prepare(self, world: World) -> tuple[Person, Person, Given]:
+        victim, peer = world.person("victim"), world.person("peer")
+        world.run()
+        return victim, peer, {"link": ""}
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        row = victim.does(lambda: victim.engine.invite(expires=DAY, now=victim.now))
+        victim.wire.send(["given", "link", row.link])
+        victim.exchange()
+        victim.wait(5)
+
+    def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
+        world.run()
+        conversation = peer.accept(given["link"] or victim.invite()).conversation
+        world.settle(60)
+        return conversation
+
+
+class Commit(_Friends):
+    """An own commit of either kind, with messages around it."""
+
+    name = "commit"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        for kind in (IntentKind.UPDATE, IntentKind.NEW_ERA):
+            victim.say(given["conversation"], f"before {kind.name}")
+            victim.does(lambda kind=kind: _want(victim, given, kind))  # type: ignore[misc]
+            victim.wait(2)
+            victim.say(given["conversation"], f"after {kind.name}")
+            victim.exchange()
+        victim.wait(5)
+
+
+class Follow(_Friends):
+    """The peer's commits of either kind, with messages around them."""
+
+    name = "follow"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        for kind in (IntentKind.UPDATE, IntentKind.NEW_ERA):
+            victim.peer(kind.name)
+            victim.say(given["conversation"], f"across {kind.name}")
+            victim.exchange()
+            victim.wait(3)
+
+    def peer_does(self, what: str, world: World, peer: Person, given: Given) -> None:
+        peer.send(given["conversation"], f"peer before {what}")
+        given["texts"] = given.get("texts", "") + f"\npeer before {what}"
+        core = peer.engine._core
+        with core.transaction():
+            commits.want(core, ConversationId(bytes.fromhex(given["conversation"])), IntentKind[what], world.now)
+        peer.engine.tick(world.now)
+
+
+class Race(_Friends):
+    """Both commit in the same turn, the peer is faster: the victim's intent is done once, in the next epoch."""
+
+    name = "race"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.does(lambda: _want(victim, given, IntentKind.UPDATE))
+        victim.step(lambda: victim.engine.tick(victim.now))
+        victim.exchange(until=lambda: victim.does(lambda: bool(victim.opened.number(COMMITS))))
+        victim.say(given["conversation"], "while racing")
+        victim.peer("UPDATE")
+        victim.exchange()
+        victim.wait(10)
+
+    peer_does = Follow.peer_does
+
+
+class Chores(_Friends):
+    """Days later: what the relay has dropped unconfirmed is published again, keys are renewed, old rows go."""
+
+    name = "chores"
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        peer.offline()
+        texts = ["unheard", "of"]
+        for text in texts:
+            victim.send(given["conversation"], text)
+        world.settle(60)
+        given["texts"] = "\n".join(texts)
+        victim.offline()
+        world.now += 8 * DAY * 1000
+        world.relay.pass_days(8)
+        world.run()
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.step(lambda: victim.engine.tick(victim.now))
+        victim.exchange()
+        victim.wait(60)
+
+
+def _want(victim: "Victim", given: Given, kind: IntentKind) -> None:
+    core = victim.engine._core
+    with core.transaction():
+        commits.want(core, ConversationId(bytes.fromhex(given["conversation"])), kind, victim.now)
+
+
+SCENARIOS = [each() for each in (Send, Receive, Join, Accept, InviteSomebody, Commit, Follow, Race, Chores)]
