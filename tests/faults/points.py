@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "size": ("io",),
     "lock": ("io", "busy"),
     "file": ("kill", "io", "full"),
+}
+FAMILIES = {  # of kinds, so that the whole grid runs in pieces
+    "deaths": ("statement", "begin", "frame", "file"),
+    "changes": ("change",),
+    "calls": ("write", "truncate", "sync", "delete", "open", "read", "size", "lock"),
 }
 _ERRORS = {
     "full": apsw.FullError,
@@ -76,10 +82,19 @@ def points(steps: dict[str, int], *, most: int | None = None) -> list[Point]:
 
 
 def sample(steps: dict[str, int], number: int) -> list[Point]:
-    """A few: each way to die once, and a third of the ways to fail; `number` chooses which third."""
+    """A few: each way to die once, and a fourth of the ways to fail; `number` chooses which."""
     one_of_each = points(steps, most=1)
     failing = [point for point in one_of_each if not point.kills]
-    return [point for point in one_of_each if point.kills] + failing[number % 3 :: 3]
+    return [point for point in one_of_each if point.kills] + failing[number % 4 :: 4]
+
+
+def whole(steps: dict[str, int], family: str, play: Callable[[Point], object]) -> str:
+    """Every step and every fault of a family; says how many and how long. :raises AssertionError: at the end"""
+    chosen, began = [point for point in points(steps) if point.kind in FAMILIES[family]], time.monotonic()
+    found = failures(chosen, play)
+    said = f"{family}: {len(chosen)} points in {time.monotonic() - began:.0f} s, {len(found)} failures"
+    assert not found, "\n".join([said, *found])
+    return said
 
 
 def failures(chosen: list[Point], play: Callable[[Point], object]) -> list[str]:

@@ -74,6 +74,7 @@ class Victim:
         self.point = point
         self.steps = Steps(point, path.parent, locked=self._lock)
         self.locked = False
+        self.said: dict[str, str] = {}  # texts by their messages' ids
         self.opened: Database | None = None
         self.engine: Engine
         self.connection: ClientConnection
@@ -174,20 +175,29 @@ class Victim:
             self.step(lambda: self.engine.tick(self.now))
             self.exchange()
 
-    def say(self, conversation: str, text: str) -> None:
-        """What a person does: try, and try again when told that it did not work."""
+    def say(self, conversation: str, text: str, *, expire: int | None = None) -> str:
+        """What a person does: try, and try again when told that it did not work. Returns the message's id."""
         for attempt in range(5):
             wording = f"{text} {attempt}" if attempt else text
             self.wire.send(["tried", wording])
             try:
-                self.engine.send(conversation, wording, reply_to=None, now=self.now)
+                message = self.engine.send(conversation, wording, expire=expire, now=self.now)
             except StorageError as error:
                 self.wire.send(["refused", wording])
                 self._failed(error)
                 continue
             self.wire.send(["acknowledged", wording])
-            return
+            self.said[message.message.hex()] = wording
+            if expire is not None:
+                self.wire.send(["gone", wording])
+            return message.message.hex()
         raise AssertionError("the disk works, sending does not")
+
+    def take_back(self, message: str) -> None:
+        """A person recalls a message, until told that it worked."""
+        self.wire.send(["going", self.said[message]])
+        self.does(lambda: self.engine.recall(message, self.now))
+        self.wire.send(["gone", self.said[message]])
 
     def does(self, work: Callable[[], Any]) -> Any:
         """A call of a person that may be repeated; its result."""
@@ -222,6 +232,8 @@ class Record:
     acknowledged: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    going: list[str] = field(default_factory=list)  # asked for
+    gone: list[str] = field(default_factory=list)  # promised: in the end, at both sides
     done: dict[str, int] | None = None
 
 
@@ -384,7 +396,7 @@ class Referee:
     def _hear(self, wire: Talk, what: str, *values: Any) -> None:
         record = self.record
         match what:
-            case "tried" | "acknowledged" | "refused" | "failed":
+            case "tried" | "acknowledged" | "refused" | "failed" | "going" | "gone":
                 getattr(record, what).append(values[0])
             case "raised":
                 raise AssertionError(values[0])
@@ -445,6 +457,7 @@ class Referee:
             self.record.acknowledged.append(f"after, from {person.name}")
             person.send(conversation, f"after, from {person.name}")
             world.settle(60)
+            person.read(conversation)
         for _ in range(5):  # a renewal may fall due just now
             world.settle(LONG)
             if not victim.engine.pending(world.now) and not peer.engine.pending(world.now):
@@ -461,10 +474,16 @@ class Referee:
         """The oracle of case 81."""
         assert self.observer.judge() >= 1
         record, peer = self.record, self.peer
-        shown = {person.name: person.texts(conversation) for person in (victim, peer)}
+        gone = {*record.gone, *self.given.get("going", "").split("\n")}
+        shown = {person.name: [text for text in person.texts(conversation) if text] for person in (victim, peer)}
         for texts in shown.values():
             assert len(texts) == len(set(texts)), ("shown twice", texts)
-            assert set(record.acknowledged) <= set(texts), ("acknowledged, not shown", record, texts)
+            assert set(record.acknowledged) - gone - set(record.going) <= set(texts), (
+                "acknowledged, not shown",
+                record,
+                texts,
+            )
+            assert not gone & set(texts), ("to be gone, and shown", record, texts)
             assert not set(record.refused) & set(texts), ("refused, and shown", record, texts)
             assert [text for text in texts if text in record.tried] == [
                 text for text in record.tried if text in texts
@@ -482,6 +501,8 @@ class Referee:
             assert not [event for event in said if not isinstance(event, events.MemberJoined)], said
             assert not person.database.number("SELECT count(*) FROM gap")
             assert not person.alarms()
+            for (body,) in person.database.tuples("SELECT body FROM content WHERE body IS NOT NULL"):
+                assert not [text for text in gone if text and text.encode() in bytes(body)]  # type: ignore[arg-type]
             assert person.database._connection.pragma("integrity_check") == "ok"
             mls.Group.load(group, person.database.mls_rows(group))
 

@@ -226,10 +226,34 @@ class Chores(_Friends):
         victim.wait(60)
 
 
+class Expire(_Friends):
+    """Messages go: another's by its timer once it was read, an own one by its timer, an own one taken back."""
+
+    name = "expire"
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        victim.offline()
+        peer.engine.send(given["conversation"], "going", expire=4, now=world.now)
+        peer.send(given["conversation"], "staying")
+        world.settle(60)
+        given["texts"], given["going"] = "staying", "going"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.does(lambda: victim.engine.read(given["conversation"], victim.now))
+        victim.say(given["conversation"], "own, going", expire=4)
+        victim.exchange()
+        message = victim.say(given["conversation"], "taken back")
+        victim.exchange()
+        victim.take_back(message)
+        victim.exchange()
+        victim.wait(8)
+
+
 def _want(victim: "Victim", given: Given, kind: IntentKind) -> None:
     core = victim.engine._core
     with core.transaction():
         commits.want(core, ConversationId(bytes.fromhex(given["conversation"])), kind, victim.now)
 
 
-SCENARIOS = [each() for each in (Send, Receive, Join, Accept, InviteSomebody, Commit, Follow, Race, Chores)]
+SCENARIOS = [each() for each in (Send, Receive, Join, Accept, InviteSomebody, Commit, Follow, Race, Chores, Expire)]

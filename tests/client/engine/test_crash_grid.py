@@ -7,14 +7,14 @@ side, once; what was refused is not; no key encrypts twice; both sides are in th
 damaged or missing. Each point is a process forked from this one (`mortal`).
 """
 
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.client.engine.mortal import Broken, Scenario, Stage, Victim
 from tests.client.engine.scenarios import SCENARIOS, Commit, Receive, Send
-from tests.faults.children import in_a_child
-from tests.faults.points import NOTHING, Point, failures, points, sample
+from tests.faults.children import fast_folder, in_a_child
+from tests.faults.points import FAMILIES, NOTHING, Point, failures, points, sample, whole
 
 from hanatalk.client.engine import Engine
 from hanatalk.localdb.database import Database, MlsWrites
@@ -31,24 +31,28 @@ def _steps(stage: Stage) -> dict[str, int]:
     return steps
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with fast_folder() as found:
+        yield found
+
+
 @every_scenario
-def test_t081_a_sample_of_the_crash_grid(scenario: Scenario, tmp_path: Path) -> None:
-    """HT-S-017 for people, HT-C-010, HT-C-011: each way to die once, a third of the ways to fail."""
-    stage = Stage(scenario, tmp_path)
+def test_t081_a_sample_of_the_crash_grid(scenario: Scenario, folder: Path) -> None:
+    """HT-S-017 for people, HT-C-010, HT-C-011: each way to die once, a fourth of the ways to fail."""
+    stage = Stage(scenario, folder)
     chosen = sample(_steps(stage), SCENARIOS.index(scenario))
     assert len(chosen) >= 10
     assert not failures(chosen, stage.play)
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("family", FAMILIES)
 @every_scenario
-def test_t081_the_whole_crash_grid(scenario: Scenario, tmp_path: Path) -> None:
+def test_t081_the_whole_crash_grid(scenario: Scenario, family: str, folder: Path) -> None:
     """Every step, every fault."""
-    stage = Stage(scenario, tmp_path)
-    chosen, began = points(_steps(stage)), time.monotonic()
-    found = failures(chosen, stage.play)
-    print(f"\n{scenario.name}: {len(chosen)} points in {time.monotonic() - began:.0f} s, {len(found)} failures")
-    assert not found
+    stage = Stage(scenario, folder)
+    print(f"\n{scenario.name}, {whole(_steps(stage), family, stage.play)}")
 
 
 # Each promise broken once: the grid must see it.
@@ -110,15 +114,15 @@ def _no_sync(victim: Victim) -> None:
     Database._migrate = migrate  # type: ignore[method-assign]
 
 
-def test_the_grid_sees_a_ratchet_outside_of_the_transaction(tmp_path: Path) -> None:
+def test_the_grid_sees_a_ratchet_outside_of_the_transaction(folder: Path) -> None:
     _caught(
-        Send(), tmp_path, _ratchet_outside_of_the_transaction, kind="statement", fault="kill", words="(key, nonce) used"
+        Send(), folder, _ratchet_outside_of_the_transaction, kind="statement", fault="kill", words="(key, nonce) used"
     )
 
 
-def test_the_grid_sees_an_acknowledgement_before_the_commit(tmp_path: Path) -> None:
-    _caught(Receive(), tmp_path, _acknowledge_before_commit, kind="statement", fault="kill", words="GapFound")
+def test_the_grid_sees_an_acknowledgement_before_the_commit(folder: Path) -> None:
+    _caught(Receive(), folder, _acknowledge_before_commit, kind="statement", fault="kill", words="GapFound")
 
 
-def test_the_grid_sees_a_log_that_is_not_synced(tmp_path: Path) -> None:
-    _caught(Commit(), tmp_path, _no_sync, kind="change", fault="power-0", words="Assertion")
+def test_the_grid_sees_a_log_that_is_not_synced(folder: Path) -> None:
+    _caught(Commit(), folder, _no_sync, kind="change", fault="power-0", words="Assertion")

@@ -2,12 +2,12 @@
 
 import asyncio
 import shutil
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.children import in_a_child
-from tests.faults.points import NOTHING, Point, Steps, failures, points
+from tests.faults.children import fast_folder, in_a_child
+from tests.faults.points import FAMILIES, NOTHING, Point, Steps, failures, points, whole
 
 from hanatalk.client import calls, create_profile, open_profile
 from hanatalk.errors import ProfileError, StorageError
@@ -60,21 +60,25 @@ class Making:
             assert found.name == "민지"
 
 
-def _play(folder: Path, *, most: int | None) -> int:
-    making = Making(folder)
+@pytest.fixture
+def making() -> Iterator[Making]:
+    with fast_folder() as folder:
+        yield Making(folder)
+
+
+def _steps(making: Making) -> dict[str, int]:
     steps = in_a_child(lambda: making.play(NOTHING))
+    assert isinstance(steps, dict)
     assert steps["file"] >= 4
-    chosen = points(steps, most=most)
-    assert not failures(chosen, making.play)
-    return len(chosen)
+    return steps
 
 
-def test_t081_a_sample_of_making_a_profile(tmp_path: Path) -> None:
+def test_t081_a_sample_of_making_a_profile(making: Making) -> None:
     """HT-S-034: killed at any moment there is no profile, or a whole one."""
-    _play(tmp_path, most=1)
+    assert not failures(points(_steps(making), most=1), making.play)
 
 
 @pytest.mark.soak
-def test_t081_making_a_profile_at_every_step(tmp_path: Path) -> None:
-    began = time.monotonic()
-    print(f"\nmaking a profile: {_play(tmp_path, most=None)} points in {time.monotonic() - began:.0f} s")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_t081_making_a_profile_at_every_step(making: Making, family: str) -> None:
+    print(f"\nmaking a profile, {whole(_steps(making), family, making.play)}")
