@@ -391,10 +391,10 @@ async def mqtt_pairs(port: int, count: int) -> list[Pair]:
     return pairs
 
 
-async def xmpp_idle(port: int, count: int, *, register: bool) -> list[Line]:
+async def xmpp_idle(port: int, count: int, *, register: bool, first: int = 0) -> list[Line]:
     """Logged in, and silent from then on."""
     found: list[Line] = []
-    for number in range(count):
+    for number in range(first, first + count):
         line = cast(XmppLine, await dial(XmppLine, port))
         await line.log_in(f"{'ab'[number % 2]}{number // 2}", register=register)
         found.append(line)

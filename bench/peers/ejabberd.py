@@ -102,8 +102,8 @@ class Ejabberd(Kept):
     async def pairs(self, count: int) -> list[Pair]:
         return await lines.xmpp_pairs(self.port, count, register=True)
 
-    async def idle(self, count: int) -> list[lines.Line]:
-        return await lines.xmpp_idle(self.port, count, register=True)
+    async def idle(self, count: int, *, first: int = 0) -> list[lines.Line]:
+        return await lines.xmpp_idle(self.port, count, register=True, first=first)
 
 
 def installed() -> bool:

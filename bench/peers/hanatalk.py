@@ -1,10 +1,9 @@
 """Our relay, as operators run it: one process, sqlite FULL and encrypted, or memory."""
 
 import json
+import os
 import sys
 from typing import Any, ClassVar
-
-import msgspec
 
 from bench import lines
 from bench.load import Pair
@@ -41,9 +40,7 @@ class Hanatalk(Kept):
             if not isinstance(line, lines.HanatalkLine):
                 raise NotMeasured("not a WebSocket")
             await line.greet()
-            handle = await line.open(
-                msgspec.msgpack.encode(len(found)).ljust(32, b"r"), b"w" * 32, reads=True, writes=True
-            )
+            handle = await line.open(os.urandom(32), os.urandom(32), reads=True, writes=True)
             line.say([lines.frames.Subscribe(handle, 0)])
             await line.answer(lines.frames.CaughtUp)
             found.append(line)

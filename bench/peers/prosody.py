@@ -71,5 +71,5 @@ class Prosody(Kept):
     async def pairs(self, count: int) -> list[Pair]:
         return await lines.xmpp_pairs(self.port, count, register=False)
 
-    async def idle(self, count: int) -> list[lines.Line]:
-        return await lines.xmpp_idle(self.port, count, register=False)
+    async def idle(self, count: int, *, first: int = 0) -> list[lines.Line]:
+        return await lines.xmpp_idle(self.port, count, register=False, first=first)

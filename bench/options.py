@@ -1,0 +1,33 @@
+"""What a run is asked for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """`quick` is for looking whether a topic works at all; its figures say nothing."""
+
+    rounds: int = 3
+    seconds: float = 4.0
+    pairs: int = 100
+    window: int = 16
+    connections: int = 1_000
+    subscribers: int = 1_000
+    pending: int = 100_000
+    messages: int = 10_000  # to catch up with
+    opened: int = 1_000_000  # messages in a profile that is opened
+    quick: bool = False
+
+
+QUICK = Options(
+    rounds=1,
+    seconds=0.3,
+    pairs=2,
+    window=4,
+    connections=10,
+    subscribers=5,
+    pending=300,
+    messages=30,
+    opened=500,
+    quick=True,
+)
