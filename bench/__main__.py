@@ -72,10 +72,7 @@ def _run(topic: str, arguments: list[str]) -> Table:
             why = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
         except subprocess.TimeoutExpired:
             why = [f"took more than {TOPIC_SECONDS:g} s"]
-        if path.exists():
-            table = _read(path)
-        else:
-            table = Table(topic, "not measured", [f"not measured: {why[0]}"])
+        table = _read(path) if path.exists() else Table(topic, "not measured", [f"not measured: {why[0]}"])
         table.conditions.append(
             f"load average {load:.2f} before, {load_average():.2f} after; took {time.monotonic() - began:.0f} s"
         )

@@ -1,7 +1,6 @@
 """Topic `chat`: 1:1 messages through each server: how many, how late, for how much CPU."""
 
 import os
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -105,10 +104,9 @@ def chat(options: Options) -> Table:
         "chat",
         "1:1 messages end to end, acknowledged after they are durable (ours), one server core",
         [
-            f"{options.pairs} pairs of connections, {options.window} messages of {SIZE} bytes under way in each (1 with an"
-            " archive); loopback, no TLS",
-            f"servers on core {SERVER_CORE}, driver on core {DRIVER_CORE}; {options.rounds} rounds of"
-            f" {options.seconds:g} s, all servers in turn in each",
+            f"{options.pairs} pairs, {options.window} messages of {SIZE} bytes under way in each (1 with an archive)",
+            f"loopback, no TLS; servers on core {SERVER_CORE}, driver on core {DRIVER_CORE}",
+            f"{options.rounds} rounds of {options.seconds:g} s, all servers in turn in each",
             "ours: sqlite FULL, encrypted; the receiver acknowledges, which burns the entry",
         ],
     )
@@ -164,7 +162,3 @@ def single(options: Options) -> Table:
     os.sched_setaffinity(0, {DRIVER_CORE})
     load.run(_one_at_a_time(options, table))
     return table
-
-
-def median_of(values: list[float]) -> float:
-    return statistics.median(values)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from bench import lines, load
@@ -69,11 +70,11 @@ class _Hollow(asyncio.Protocol):
                 limits = frames.RelayLimits(1 << 20, 1 << 16, 1, 0, 0, 1, 1)
                 stored.append(frames.Limits(1, limits, frames.RetentionDays(3, 30, 1), "", bytes(32)))
         if stored:
-            self._say(stored)
+            self.say(stored)
         if pushed:
-            self.readers[self._channel]._say([frames.Entries(1, pushed)])
+            self.readers[self._channel].say([frames.Entries(1, pushed)])
 
-    def _say(self, said: list[frames.Frame]) -> None:
+    def say(self, said: list[frames.Frame]) -> None:
         message = frames.encode(said)
         size = len(message)
         if size < 126:
@@ -106,8 +107,6 @@ async def _measure(options: Options, table: Table, port: int, running: Running) 
 
 def driver(options: Options) -> Table:
     """See the module."""
-    import tempfile
-
     table = Table(
         "driver",
         "what the load driver can do at most",

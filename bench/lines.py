@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import ssl
 from collections.abc import Callable
 from typing import cast
 
@@ -73,10 +74,10 @@ class Line(asyncio.Protocol):
         return found
 
 
-async def dial(kind: type[Line], port: int, tls: object = None) -> Line:
+async def dial(kind: type[Line], port: int, tls: ssl.SSLContext | None = None) -> Line:
     """A connection to a server on loopback."""
     loop = asyncio.get_running_loop()
-    _, line = await loop.create_connection(kind, "127.0.0.1", port, ssl=tls)  # type: ignore[arg-type]
+    _, line = await loop.create_connection(kind, "127.0.0.1", port, ssl=tls)
     return line
 
 
@@ -221,7 +222,7 @@ class HanatalkPair(Pair):
         self.receiver.transport.abort()
 
 
-async def hanatalk_pairs(port: int, count: int, tls: object = None) -> list[Pair]:
+async def hanatalk_pairs(port: int, count: int, tls: ssl.SSLContext | None = None) -> list[Pair]:
     """`count` channels, each with one who may only write and one who may only read."""
     pairs: list[Pair] = []
     for _ in range(count):

@@ -9,6 +9,7 @@ from bench import lines
 from bench.load import Pair
 from bench.machine import NotMeasured, Running
 from bench.peers import Kept
+from hanatalk.wire import frames
 
 
 class Hanatalk(Kept):
@@ -41,7 +42,7 @@ class Hanatalk(Kept):
                 raise NotMeasured("not a WebSocket")
             await line.greet()
             handle = await line.open(os.urandom(32), os.urandom(32), reads=True, writes=True)
-            line.say([lines.frames.Subscribe(handle, 0)])
-            await line.answer(lines.frames.CaughtUp)
+            line.say([frames.Subscribe(handle, 0)])
+            await line.answer(frames.CaughtUp)
             found.append(line)
         return found

@@ -15,7 +15,10 @@ _CONFIG = """
 server_name: localhost
 pid_file: {folder}/pid
 listeners:
-  - {{port: {port}, bind_addresses: [127.0.0.1], type: http, tls: false, resources: [{{names: [client], compress: false}}]}}
+  - port: {port}
+    bind_addresses: [127.0.0.1]
+    type: http
+    resources: [{{names: [client], compress: false}}]
 database: {{name: sqlite3, args: {{database: {folder}/home.db}}}}
 log_config: {folder}/log.yaml
 media_store_path: {folder}/media
@@ -28,7 +31,9 @@ suppress_key_server_warning: true
 rc_message: {{per_second: 100000, burst_count: 100000}}
 rc_registration: {{per_second: 100000, burst_count: 100000}}
 rc_joins: {{local: {{per_second: 100000, burst_count: 100000}}}}
-rc_invites: {{per_user: {{per_second: 100000, burst_count: 100000}}, per_room: {{per_second: 100000, burst_count: 100000}}}}
+rc_invites:
+  per_user: {{per_second: 100000, burst_count: 100000}}
+  per_room: {{per_second: 100000, burst_count: 100000}}
 presence: {{enabled: false}}
 """
 _LOG = "version: 1\nhandlers: {n: {class: logging.NullHandler}}\nroot: {handlers: [n], level: ERROR}\n"
@@ -48,7 +53,7 @@ class Synapse(Kept):
     def version() -> str:
         if not environment().exists():
             raise NotMeasured("synapse is not installed")
-        asked = [environment(), "-c", "import importlib.metadata as m; print(m.version('matrix-synapse'))"]
+        asked = [str(environment()), "-c", "import importlib.metadata as m; print(m.version('matrix-synapse'))"]
         said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
         if not said:
             raise NotMeasured("synapse is not installed")
@@ -58,9 +63,10 @@ class Synapse(Kept):
         self.version()
         (self.folder / "homeserver.yaml").write_text(_CONFIG.format(folder=self.folder, port=self.port))
         (self.folder / "log.yaml").write_text(_LOG)
-        command = [environment(), "-m", "synapse.app.homeserver", "-c", self.folder / "homeserver.yaml"]
+        config = self.folder / "homeserver.yaml"
+        command = [str(environment()), "-m", "synapse.app.homeserver", "-c", str(config)]
         made = subprocess.run(
-            [*map(str, command), "--generate-keys"], cwd=self.folder, capture_output=True, text=True, check=False
+            [*command, "--generate-keys"], cwd=self.folder, capture_output=True, text=True, check=False
         )
         if made.returncode:
             raise NotMeasured(f"synapse: {made.stderr[-300:]}")

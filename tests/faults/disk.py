@@ -5,6 +5,7 @@ made by somebody else, another process.
 """
 
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Disk(apsw.VFS):
         self.deleted: dict[str, bytes] = {}  # and the folder not synced since: a power cut may bring it back
         self.fault: Callable[[str, str], Exception | None] = lambda _call, _path: None
         self.calls = 0
+        self.lock = threading.RLock()  # two threads write; a power cut is one moment for all files
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
@@ -41,12 +43,13 @@ class Disk(apsw.VFS):
         return _File(self, name, path, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
-        self.called("delete", filename)
-        super().xDelete(filename, syncdir)
-        content = self.synced.pop(filename, None)
-        if content is not None and not syncdir:
-            self.deleted[filename] = bytes(content)
-        self.unsynced.pop(filename, None)
+        with self.lock:
+            self.called("delete", filename)
+            super().xDelete(filename, syncdir)
+            content = self.synced.pop(filename, None)
+            if content is not None and not syncdir:
+                self.deleted[filename] = bytes(content)
+            self.unsynced.pop(filename, None)
 
     def called(self, call: str, path: str) -> None:
         """Raises if the disk is to fail now."""
@@ -83,43 +86,49 @@ class _File(apsw.VFSFile):
             disk.deleted.pop(path, None)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
-        try:
-            self._disk.called("write", self._path)
-        except HalfWritten:
-            self._write(data[: len(data) // 2], offset)
-            raise
-        self._write(data, offset)
+        with self._disk.lock:
+            try:
+                self._disk.called("write", self._path)
+            except HalfWritten:
+                self._write(data[: len(data) // 2], offset)
+                raise
+            self._write(data, offset)
 
     def _write(self, data: bytes, offset: int) -> None:
         super().xWrite(data, offset)
         self._disk.unsynced[self._path].append((offset, bytes(data)))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
-        self._disk.called("truncate", self._path)
-        super().xTruncate(newsize)
-        self._disk.unsynced[self._path].append((newsize, None))
+        with self._disk.lock:
+            self._disk.called("truncate", self._path)
+            super().xTruncate(newsize)
+            self._disk.unsynced[self._path].append((newsize, None))
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        self._disk.called("sync", self._path)
-        super().xSync(flags)
-        for change in self._disk.unsynced[self._path]:
-            _change(self._disk.synced[self._path], *change)
-        self._disk.unsynced[self._path].clear()
-        if self._new:
-            self._new = False
-            self._disk.deleted.clear()
+        with self._disk.lock:
+            self._disk.called("sync", self._path)
+            super().xSync(flags)
+            for change in self._disk.unsynced[self._path]:
+                _change(self._disk.synced[self._path], *change)
+            self._disk.unsynced[self._path].clear()
+            if self._new:
+                self._new = False
+                self._disk.deleted.clear()
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
-        self._disk.called("read", self._path)
-        return super().xRead(amount, offset)
+        with self._disk.lock:
+            self._disk.called("read", self._path)
+            return super().xRead(amount, offset)
 
     def xFileSize(self) -> int:  # noqa: N802
-        self._disk.called("size", self._path)
-        return super().xFileSize()
+        with self._disk.lock:
+            self._disk.called("size", self._path)
+            return super().xFileSize()
 
     def xLock(self, level: int) -> None:  # noqa: N802
-        self._disk.called("lock", self._path)
-        super().xLock(level)
+        with self._disk.lock:
+            self._disk.called("lock", self._path)
+            super().xLock(level)
 
 
 def _change(content: bytearray, offset: int, data: bytes | None) -> None:

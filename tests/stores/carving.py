@@ -21,16 +21,20 @@ def _page(page: bytes, number: int, key: bytes) -> bytes:
     return page[:start] + stream.update(page[start:-32]) + bytes(32)
 
 
-def decrypted(content: bytes, key: bytes, *, page_size: int = 4096) -> bytes:
+def decrypted(content: bytes, key: bytes) -> bytes:
     """All pages of a database file, decrypted one after the other."""
+    (page_size,) = struct.unpack(">H", content[16:18])
     return b"".join(
         _page(content[at : at + page_size], at // page_size + 1, key) for at in range(0, len(content), page_size)
     )
 
 
-def decrypted_wal(content: bytes, key: bytes, *, page_size: int = 4096) -> bytes:
+def decrypted_wal(content: bytes, key: bytes) -> bytes:
     """All frames of a write-ahead log, old generations included, decrypted one after the other."""
-    pages = []
+    pages: list[bytes] = []
+    if len(content) < WAL_HEADER:
+        return b""
+    (page_size,) = struct.unpack(">I", content[8:12])
     step = FRAME_HEADER + page_size
     for at in range(WAL_HEADER, len(content) - step + 1, step):
         (number,) = struct.unpack(">I", content[at : at + 4])

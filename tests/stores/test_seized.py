@@ -18,7 +18,7 @@ from tests.stores.conformance import DAY, TOKEN, acknowledge, append, erase, exp
 from hanatalk.cipherfile import open_cipherfile
 from hanatalk.ids import ChannelId, ReadToken, WriteToken
 from hanatalk.stores.interface import Append
-from hanatalk.stores.sqlite import APPLICATION, SqliteStore
+from hanatalk.stores.sqlite import APPLICATION, PAGE_SIZE, SqliteStore
 from hanatalk.wire.channels import channel_id, read_verifier, write_verifier
 from hanatalk.wire.classes import EntryClass
 
@@ -145,8 +145,8 @@ def earlier_first_in_pages(path: Path) -> float:
     """Of all pairs of canaries that share a page: how many lie in the order of arrival. 0.5 says nothing."""
     database = decrypted(path.read_bytes(), KEY)
     ordered = pairs = 0
-    for at in range(0, len(database), 4096):
-        seen = list(dict.fromkeys(int(found) for found in MARK.findall(database[at : at + 4096])))
+    for at in range(0, len(database), PAGE_SIZE):
+        seen = list(dict.fromkeys(int(found) for found in MARK.findall(database[at : at + PAGE_SIZE])))
         for index, one in enumerate(seen):
             pairs += len(seen) - index - 1
             ordered += sum(one < other for other in seen[index + 1 :])
@@ -374,5 +374,5 @@ def test_the_carving_reads_pages_as_the_specification_says(path: Path) -> None:
     store = SqliteStore(path, key=KEY)
     store.close()
     pages = decrypted(path.read_bytes(), KEY)
-    assert struct.unpack(">H", pages[16:18]) == (4096,)
+    assert struct.unpack(">H", pages[16:18]) == (PAGE_SIZE,)
     assert struct.unpack(">I", pages[68:72]) == (APPLICATION,)

@@ -310,7 +310,7 @@ class RelayCore:
         return opened
 
     def _append(self, peer: Peer, request: frames.Append) -> None:
-        opened = self._at(peer, request.handle)
+        opened = peer.handles.get(request.handle) or self._at(peer, request.handle)
         if opened is None:
             return
         code = check_append(request, opened.capability, entry_size=self._limits.entry_size)
@@ -456,26 +456,31 @@ class RelayCore:
             return Committed(len(operations), 0, error.code)
         appended = repeated = burned = 0
         by_class = self.counters.appended
+        dirty, channels = self._dirty, self._channels
         fresh: dict[Channel, list[PushedEntry]] = {}
-        for operation, origin, result in zip(operations, origins, results, strict=True):
-            peer, request, channel = origin
+        for operation, (peer, request, channel), result in zip(operations, origins, results, strict=True):
+            dirty[peer] = None
             if type(result) is stores.Stored and type(operation) is stores.Append:
                 if not peer.ended:
                     peer.connection.stored(request, result.seq, result.turn)
                 if result.repeated:
                     repeated += 1
-                else:
-                    appended += 1
-                    by_class[operation.entry_class] += 1
-                    channel = self._born(channel)
-                    channel.head = result.seq
-                    if channel.subscriptions:
-                        fresh.setdefault(channel, []).append(_pushed(operation, result))
+                    continue
+                appended += 1
+                by_class[operation.entry_class] += 1
+                if channels.get(channel.channel_id) is not channel:
+                    channel = self._born(channel)  # noqa: PLW2901 (from here on this one is meant)
+                channel.head = result.seq
+                if channel.subscriptions:
+                    pushed = _pushed(operation, result)
+                    if channel in fresh:
+                        fresh[channel].append(pushed)
+                    else:
+                        fresh[channel] = [pushed]
             elif type(result) is stores.Acknowledged:
                 burned += result.burned
             elif request and not peer.ended:
                 self._answer(peer, request, result)
-            self._dirty[peer] = None
         self.counters.repeated += repeated
         self.counters.burned += burned
         for channel, entries in fresh.items():

@@ -308,10 +308,18 @@ class Channels:
     def readers_settled(self, channel: Channel) -> None:
         self._acked.pop(channel, None)
 
-    def lift(self, fresh: Fresh) -> None:
-        """It is settled; its row goes when the pair is cleared."""
-        del self._landing[fresh.side][fresh.n]
-        fresh.channel.drop(fresh)
+    def lift(self, rows: Iterable[Fresh]) -> None:
+        """They are settled; their rows go when the pair is cleared."""
+        landing = self._landing
+        changed: dict[Channel, None] = {}
+        for fresh in rows:
+            channel = fresh.channel
+            changed[channel] = None
+            del landing[fresh.side][fresh.n], channel.fresh[fresh.seq]
+            if channel.fresh_ids.get(fresh.entry_id) is fresh:
+                del channel.fresh_ids[fresh.entry_id]
+        for channel in changed:
+            channel.tidy()
 
     def clear_side(self) -> None:
         """Clear the pair that is settled, every page of it."""

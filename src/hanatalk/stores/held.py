@@ -16,7 +16,7 @@ SEQ_BITS = 32  # a row number of a shelf is channel number << SEQ_BITS | seq
 class Fresh(msgspec.Struct, gc=False, eq=False):
     """A message or attachment that has just arrived: its body is a row of `landing_*`, the rest is named in `batch_*`.
 
-    Out of the garbage collector's sight, there are many and they come and go: `Channel.drop` breaks the cycle.
+    Out of the garbage collector's sight, there are many and they come and go: `Channels.lift` breaks the cycle.
     """
 
     n: int  # its row number: order of arrival
@@ -122,11 +122,8 @@ class Channel:
         self.settled_bytes -= size
         self.settled_burning -= burns
 
-    def drop(self, fresh: Fresh) -> None:
-        """It is settled."""
-        del self.fresh[fresh.seq]
-        if self.fresh_ids.get(fresh.entry_id) is fresh:
-            del self.fresh_ids[fresh.entry_id]
+    def tidy(self) -> None:
+        """Some of `fresh` is settled and gone."""
         if not self.fresh:
             self.order.clear()
         elif len(self.order) > 2 * len(self.fresh) + 16:

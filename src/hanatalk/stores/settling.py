@@ -92,9 +92,10 @@ class Settling:
         for channel, day in channels.items():
             self._channels.clean_ids(channel, day=day, answer_days=self._answer_days)
             channel.has_answers = True
+        answers = [(fresh.channel.number, fresh.entry_id, fresh.seq, fresh.turn, fresh.day) for fresh in rows]
+        answers.sort()  # in the order of the table: each of its pages is looked for once
         self._connection.executemany(
-            "INSERT OR REPLACE INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)",
-            [(fresh.channel.number, fresh.entry_id, fresh.seq, fresh.turn, fresh.day) for fresh in rows],
+            "INSERT OR REPLACE INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)", answers
         )
         self._channels.save(channels)
 
@@ -112,8 +113,7 @@ class Settling:
             f"DELETE FROM landing_{1 - self._channels.side} WHERE n = ?",  # noqa: S608
             [(fresh.n,) for fresh in rows if fresh.copied and fresh.alive],
         )
-        for fresh in rows:
-            self._channels.lift(fresh)
+        self._channels.lift(rows)
 
 
 def _last(rows: list[T], count: int) -> list[T]:

@@ -51,8 +51,9 @@ from hanatalk.wire.classes import EntryClass
 APPLICATION = 0x48414E52  # "HANR", the file's application_id
 SCHEMA = 1
 MOST_LANDED = 65_536  # rows in `landing_*` above which `apply` itself settles some; bounds RAM to some 30 MB
-LOG_PAGES = 2_048  # pages in the write-ahead log (8 MiB) from which on it is copied into the database
-MOST_LOG_PAGES = 32_768  # from which on the writer stops to do it itself
+PAGE_SIZE = 8_192  # bytes: a page of 4,096 would hold three entries of 1 KiB, this one seven, for one header and nonce
+LOG_PAGES = 2_048  # pages in the write-ahead log (16 MiB) from which on it is copied into the database
+MOST_LOG_PAGES = 16_384  # from which on the writer stops to do it itself
 CACHE_KIB = 64 << 10
 RENEWED_WHEN_IDLE = 8 << 20  # bytes held up to which worn shelves are written anew as soon as nothing else is to do
 RENEWED_ON_SWEEP = 256 << 20  # and once a day
@@ -159,18 +160,22 @@ class SqliteStore:
     def _look_up_answers(self, operations: Sequence[Operation]) -> None:
         """Which of the entry_ids have settled answers: all in one call, an append by itself has no query."""
         find, wanted = self._channels.find, []
+        channel_id, number = None, -1
         for operation in operations:
             if type(operation) is Append:
-                channel = find(operation.channel_id)
-                if channel is not None and channel.has_answers:
-                    wanted.append((channel.number, operation.entry_id))
+                if operation.channel_id is not channel_id:  # mostly they come in runs of one channel
+                    channel_id = operation.channel_id
+                    channel = find(channel_id)
+                    number = channel.number if channel is not None and channel.has_answers else -1
+                if number >= 0:
+                    wanted.append((number, operation.entry_id))
         self._answers.clear()
         if wanted:
             rows = self._connection.executemany(
                 "SELECT channel, entry_id, seq, turn, day FROM answer WHERE channel = ? AND entry_id = ?", wanted
             )
-            for number, entry_id, *answer in rows:
-                self._answers[number, entry_id] = answer
+            for found, entry_id, *answer in rows:
+                self._answers[found, entry_id] = answer
 
     def _append(self, append: Append, day: int) -> Stored | Refusal:
         channels = self._channels
@@ -657,7 +662,7 @@ class SqliteStore:
 
 
 def _connect(path: Path, key: bytes) -> EncryptedConnection:
-    connection = open_cipherfile(path, key=key, application=APPLICATION)
+    connection = open_cipherfile(path, key=key, application=APPLICATION, page_size=PAGE_SIZE)
     with mapped_errors():
         connection.pragma("cache_size", -CACHE_KIB)
         connection.pragma("wal_autocheckpoint", 0)
