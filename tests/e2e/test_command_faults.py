@@ -213,6 +213,6 @@ def test_a_relay_that_refuses(person: Callable[[str], Person]) -> None:
         try:
             assert members_only.stdout is not None
             stranger = person("stranger").join("누구", members_only.stdout.readline().strip())
-            assert refused(stranger, "sync", "--wait", "3") == (5, "relay.access-pass")
+            assert refused(stranger, "sync", "--wait", "3") == (5, "relay.access-pass-needed")
         finally:
             members_only.terminate()
