@@ -16,7 +16,7 @@ help:
 	@echo "make demo          two people, one relay, this machine: every claim shown (DEMO=\"--headless --json\" to script it)"
 	@echo "make test          setup, lint and all tests"
 	@echo "make lint          ruff, mypy, import contracts, rustfmt, clippy, catalogues"
-	@echo "make fuzz          every parser, SECONDS=60 each"
+	@echo "make fuzz          every parser, SECONDS=60 each (FUZZ=\"--target envelope\" for one; fuzz/README.md)"
 	@echo "make bench         benchmarks, side by side with their peers"
 	@echo "make soak          the long tests"
 	@echo "make words         compile the sentence catalogues after editing a .po file"
@@ -35,6 +35,7 @@ lint: setup rust-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy scripts/*.py
+	$(BIN)/mypy -p fuzz
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_catalogues.py
 	$(BIN)/python scripts/threat_table.py --check
@@ -53,7 +54,7 @@ bench: setup
 	@if [ -e bench/__main__.py ]; then $(BIN)/python -m bench $(BENCH); else echo "no benchmarks yet (docs/roadmap.md)"; exit 1; fi
 
 fuzz: setup
-	@if [ -e fuzz/__main__.py ]; then $(BIN)/python -m fuzz --seconds $(or $(SECONDS),60); else echo "no fuzz targets yet (docs/roadmap.md)"; exit 1; fi
+	@$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60) $(FUZZ)
 
 soak: setup
 	$(BIN)/pytest -m soak --timeout 0 $(PYTEST)

@@ -50,3 +50,17 @@ def test_json_stays_the_same_value(text: str) -> None:
     line = shown.json_line(json.dumps({"text": text}, ensure_ascii=False))
     assert json.loads(line) == {"text": text}
     assert not any(character in line for character in ("\x9b", "\u202e", "\u2066", "\x7f", "\u2028"))
+
+
+@pytest.mark.parametrize(
+    "same", ["민지\ufe0f", "민지\U000e0100", "minji\ufe00", "1\ufe0f", "민\u17b4지", "\u180bminji", "❤\ufe0f\ufe0f"]
+)
+def test_t073_a_selector_that_selects_nothing_is_spelt_out(same: str) -> None:
+    """T-073, T-034: found by fuzzing. Such a name looked exactly like another member's."""
+    assert "\\" in shown.name(same)
+    assert shown.text(same) == shown.name(same)
+
+
+@pytest.mark.parametrize("plain", ["❤️", "1️⃣", "葛\U000e0100城", "↔️", "©️", "ᠠ᠋"])
+def test_a_selector_that_selects_something_stays(plain: str) -> None:
+    assert shown.name(plain) == plain

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from argon2.exceptions import HashingError
 
 from hanatalk.errors import HanaError, ProfileError
 from hanatalk.localdb import vault as vault_module
@@ -386,3 +387,22 @@ def test_t047_a_powered_off_disk_shows_nothing(home: Path) -> None:
             assert any(path.name.endswith("-wal") and path.stat().st_size for path in home.iterdir())
             assert connection.execute("SELECT count(*) FROM t WHERE x LIKE ?", (canary + "%",)).get == 500  # control
             connection.close()
+
+
+def test_t053_less_memory_than_the_lanes_need_is_refused(home: Path) -> None:
+    """T-053, T-088: Argon2 would refuse it with an exception of its own."""
+    cost = KdfCost(memory_kib=64, passes=1, lanes=9)
+    with pytest.raises(ProfileError, match=r"profile\.weak-kdf"):
+        cheap(home).create(passphrase=WORDS, cost=cost)
+
+
+def test_a_header_that_asks_for_memory_there_is_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-088: found by fuzzing."""
+
+    def no_memory(*_: object, **__: object) -> bytes:
+        raise HashingError("Memory allocation error")
+
+    create(home)
+    monkeypatch.setattr(vault_module, "hash_secret_raw", no_memory)
+    with pytest.raises(ProfileError, match=r"profile\.no-memory"):
+        cheap(home).open(passphrase=WORDS)

@@ -121,3 +121,12 @@ def test_any_text_is_a_url_or_a_usage_error(text: str) -> None:
         except UsageError:
             continue
         assert parsed.scheme == "wss" or parsed.loopback or parsed.onion
+
+
+@pytest.mark.parametrize(
+    "host", ["relay\u0085.example", "relay\u009b31m.example", "re\u202elay.example", "relay\u00a0.example"]
+)
+def test_t088_a_host_with_characters_that_nobody_sees_is_refused(host: str) -> None:
+    """T-088, T-073: found by fuzzing; C1 controls and direction marks went through."""
+    with pytest.raises(UsageError, match=r"relay\.url"):
+        parse_relay_url(f"wss://{host}")

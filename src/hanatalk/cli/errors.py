@@ -21,14 +21,14 @@ BROKEN_PIPE = 141
 def report(error: HanaError, settings: Settings) -> int:
     """Print what happened and what to do; return the exit code."""
     text = said(settings, error.code, error.detail)
-    advice = hint(settings.language, error.code, **error.detail)
+    advice = hint(settings.language, error.code, **shown.values(error.detail))
     if settings.json:
         sys.stderr.buffer.write(encoded({"error": error.code, "text": text, "hint": advice}))
         sys.stderr.buffer.flush()
     else:
         print(f"hana: {text}", file=sys.stderr)
         if advice:
-            print(f"      {shown.text(advice)}", file=sys.stderr)
+            print(f"      {advice}", file=sys.stderr)
     return error.exit_code
 
 

@@ -58,8 +58,8 @@ class Output:
 
 def said(settings: Settings, key: str, values: Mapping[str, str | int]) -> str:
     """See `Output.say`."""
-    safe = {name: shown.name(value) if isinstance(value, str) else value for name, value in values.items()}
-    return sentence(settings.language, key, **safe)
+    # A key without a sentence comes back as itself.
+    return sentence(settings.language, shown.name(key), **shown.values(values))
 
 
 def encoded(value: "Printable") -> bytes:

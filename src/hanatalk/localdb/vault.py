@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import msgspec
+from argon2.exceptions import HashingError
 from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -280,7 +281,9 @@ class Vault:
         return header
 
     def _check_cost(self, cost: KdfCost) -> None:
-        if cost.memory_kib < self._floor.memory_kib or cost.passes < self._floor.passes or cost.lanes < 1:
+        # Argon2 wants 8 KiB for every lane.
+        least = max(self._floor.memory_kib, 8 * cost.lanes)
+        if cost.memory_kib < least or cost.passes < self._floor.passes or cost.lanes < 1:
             raise ProfileError("profile.weak-kdf", memory_kib=cost.memory_kib, passes=cost.passes)
 
     def _wrap(self, key: bytes, passphrase: str | None, cost: KdfCost | None) -> Unlocked:
@@ -366,10 +369,16 @@ def _normal(passphrase: str) -> bytes:
 
 
 def _derive(passphrase: bytes, salt: bytes, cost: KdfCost) -> bytes:
-    """Argon2id, version 0x13, 32 bytes. The only place that turns a passphrase into anything."""
-    return hash_secret_raw(
-        passphrase, salt, cost.passes, cost.memory_kib, cost.lanes, KEY_LENGTH, Type.ID, version=ARGON2_VERSION
-    )
+    """Argon2id, version 0x13, 32 bytes. The only place that turns a passphrase into anything.
+
+    :raises ProfileError: ``profile.no-memory``: this machine does not have what the header asks for
+    """
+    try:
+        return hash_secret_raw(
+            passphrase, salt, cost.passes, cost.memory_kib, cost.lanes, KEY_LENGTH, Type.ID, version=ARGON2_VERSION
+        )
+    except HashingError:
+        raise ProfileError("profile.no-memory", mebibytes=cost.memory_kib >> 10) from None
 
 
 def _remove(path: Path) -> None:

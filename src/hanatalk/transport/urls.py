@@ -61,7 +61,7 @@ def parse_relay_url(url: str) -> RelayUrl:
         raise UsageError("relay.url") from None
     if parts.scheme not in ("ws", "wss") or not host or parts.username is not None or parts.query:
         raise UsageError("relay.url")
-    if any(character <= " " or character == "\x7f" for character in url):
+    if " " in url or not url.isprintable():  # nor what only looks like another host
         raise UsageError("relay.url")
     scheme: Literal["ws", "wss"] = "wss" if parts.scheme == "wss" else "ws"
     parsed = RelayUrl(

@@ -13,6 +13,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from hanatalk.client.engine.content import MALFORMED
 from hanatalk.errors import VerificationError
 from hanatalk.ids import AccountId, DeviceKey
 
@@ -150,7 +151,7 @@ def verify_chain(links: list[bytes], *, account: AccountId | None = None) -> Cha
         try:
             signed = msgspec.msgpack.decode(raw, type=SignedLink)
             link = msgspec.msgpack.decode(signed.link, type=Link)
-        except (msgspec.DecodeError, RecursionError):
+        except MALFORMED:
             raise VerificationError("chain.broken", why="malformed", height=height) from None
         signer, device = DeviceKey(signed.signer), DeviceKey(link.device)
         if link.height != height or link.previous != (hashes[-1] if hashes else b""):
@@ -206,7 +207,7 @@ def read_credential(raw: bytes) -> Credential:
     """Parse only. :raises VerificationError: ``credential.malformed``"""
     try:
         return msgspec.msgpack.decode(raw, type=Credential)
-    except (msgspec.DecodeError, RecursionError):
+    except MALFORMED:
         raise VerificationError("credential.malformed") from None
 
 

@@ -34,6 +34,7 @@ from hanatalk.wire.classes import EntryClass
 UPDATE_EVERY = 7 * DAY
 UPDATE_JITTER = 12 * 3_600_000
 ERA_LENGTH = 7 * DAY
+SEQ_LIMIT = 2**53 - 1
 RETRY = 400  # milliseconds per leaf index: losers of a race try again one after the other
 
 
@@ -184,6 +185,8 @@ def _compare_histories(
     if receipt is None or channel.incarnation is None:
         return
     seq, control_hash, signature = int.from_bytes(receipt[:8]), receipt[8:40], receipt[40:]
+    if seq > SEQ_LIMIT:
+        return  # no relay counts that far (HT-R-018), and no database
     try:
         _verify_receipt(relay_key, channel.channel, channel.incarnation, Signed(seq, control_hash, signature))
     except VerificationError:

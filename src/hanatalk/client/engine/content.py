@@ -10,8 +10,12 @@ from hanatalk.ids import MessageId
 TEXT_LIMIT = 16_000  # bytes of UTF-8 in one text message (HT-C-004)
 NAME_LIMIT = 64  # characters of a display name (HT-C-005)
 TIMER_LIMIT = 366 * 86_400  # seconds (HT-C-040)
+SENT_LIMIT = 253_370_764_800_000  # milliseconds since 1970, the year 9999: later times have no date (HT-C-001)
 RANGES_LIMIT = 64  # ranges in one request to send again
 OPEN_END = 0  # `last` of a range that has no end: everything after `first`
+
+# Every way in which msgspec refuses bytes. Texts are decoded as they are met: bad UTF-8 in one is no `DecodeError`.
+MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Counter = Annotated[int, msgspec.Meta(ge=0, lt=2**48)]
 Leaf = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
@@ -79,7 +83,7 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     message: Identifier
     counter: Counter
-    sent_at: Annotated[int, msgspec.Meta(ge=0, lt=2**48)]  # milliseconds since 1970, the sender's clock
+    sent_at: Annotated[int, msgspec.Meta(ge=0, lt=SENT_LIMIT)]  # milliseconds since 1970, the sender's clock
     receipts: Annotated[list[ReceiptLine], msgspec.Meta(max_length=8192)]
     body: msgspec.Raw
 
@@ -131,7 +135,7 @@ def parse(plaintext: bytes) -> tuple[Envelope, Body | Unknown]:
     """
     try:
         envelope = _envelope.decode(plaintext)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise ContentError("content.malformed") from error
     return envelope, parse_body(bytes(envelope.body))
 
@@ -144,7 +148,7 @@ def parse_body(raw: bytes) -> Body | Unknown:
         if kind not in _KNOWN:
             return Unknown(raw)
         body: Body = _body.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise ContentError("content.malformed") from error
     if isinstance(body, Text) and len(body.text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT:
         raise ContentError("content.malformed", why="length")
@@ -165,5 +169,5 @@ def parse_commit_context(aad: bytes) -> CommitContext:
     """:raises ContentError: ``content.malformed``"""
     try:
         return _commit_context.decode(aad)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise ContentError("content.malformed") from error

@@ -7,7 +7,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, commits, keys, links, policy, sealing, sending
+from hanatalk.client.engine import accounts, commits, content, keys, links, policy, sealing, sending
 from hanatalk.client.engine.core import DAY, Core, new_entry_id, new_reader
 from hanatalk.errors import ContentError, HanaError, NetworkError, UsageError, VerificationError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, RelayKey, TakeId, WriteToken
@@ -217,7 +217,7 @@ def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> Conve
     kind, raw = sealing.unseal(capability.seal_key, capability.channel, entry_class=EntryClass.INVITE, entry=entry)
     try:
         found = msgspec.msgpack.decode(raw, type=Offer)
-    except msgspec.DecodeError:
+    except content.MALFORMED:
         raise ContentError("entry.damaged") from None
     if kind is not sealing.BodyKind.OFFER or found.version != 1:
         raise ContentError("entry.damaged")
@@ -235,13 +235,24 @@ def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> Conve
 
 def _check_key_package(key_package: bytes, chain: accounts.Chain, now: int) -> policy.WelcomeAt:
     """:raises ContentError: ``key-package.malformed``, ``key-package.expired`` (T-018); :raises VerificationError:"""
-    info = mls.key_package_inspect(key_package)
+    info, at = _inspected(key_package, chain)
     if not info.not_before <= now // 1000 + NOT_BEFORE_MARGIN or now // 1000 > info.not_after:
         raise ContentError("key-package.expired")
+    return at
+
+
+def _inspected(key_package: bytes, chain: accounts.Chain) -> tuple[mls.KeyPackageInfo, policy.WelcomeAt]:
+    """Everything about somebody's KeyPackage that needs no clock.
+
+    :raises ContentError, VerificationError:
+    """
+    info = mls.key_package_inspect(key_package)
     if info.suite not in (mls.SUITE_X_WING, mls.SUITE_X25519):  # HT-M-008
         raise ContentError("key-package.malformed", why="suite")
+    if info.not_after >= links.EXPIRES_LIMIT:  # HT-M-010
+        raise ContentError("key-package.malformed", why="lifetime")
     accounts.verify_credential(info.credential, info.signature_key, chain)
-    return policy.parse_welcome_at(info.extensions)
+    return info, policy.parse_welcome_at(info.extensions)
 
 
 def _found(
@@ -360,7 +371,7 @@ def _join(
     )
     try:
         enclosed = msgspec.msgpack.decode(raw, type=Enclosed)
-    except msgspec.DecodeError:
+    except content.MALFORMED:
         raise ContentError("entry.damaged") from None
     if kind is not sealing.BodyKind.WELCOME or enclosed.version != 1:
         raise ContentError("entry.damaged")
@@ -393,9 +404,7 @@ def remember_key_packages(core: Core, chain: accounts.Chain, found: list[bytes])
     """Keep a contact's KeyPackages that are sound; the rest is ignored."""
     for key_package in found[:CONTACT_KEY_PACKAGES]:
         try:
-            info = mls.key_package_inspect(key_package)
-            accounts.verify_credential(info.credential, info.signature_key, chain)
-            policy.parse_welcome_at(info.extensions)
+            info, _ = _inspected(key_package, chain)
         except HanaError:
             continue
         core.db.put(ContactKeyPackage(chain.account, info.ref, key_package, info.not_after * 1000))

@@ -8,11 +8,13 @@ from typing import Annotated
 import msgspec
 
 from hanatalk.client.engine import keys
+from hanatalk.client.engine.content import MALFORMED
 from hanatalk.errors import ContentError
 from hanatalk.ids import ReadToken, RelayKey
 
 SCHEME = "hana:"
 LIMIT = 2048  # characters
+EXPIRES_LIMIT = 2**40  # seconds since 1970: what any invite or KeyPackage may say
 CHECK = 4  # bytes of SHA-256 at the end
 
 Thirty2 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -28,7 +30,7 @@ class InviteLink(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
     write_verifier: Thirty2
     account: Thirty2
     key_package_hash: Thirty2  # SHA-256
-    expires_at: Annotated[int, msgspec.Meta(ge=0, lt=2**40)]  # seconds since 1970
+    expires_at: Annotated[int, msgspec.Meta(ge=0, lt=EXPIRES_LIMIT)]  # seconds since 1970
 
     @property
     def capability(self) -> keys.TakeCapability:
@@ -62,7 +64,7 @@ def parse(text: str) -> InviteLink:
     try:
         raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
         link = msgspec.msgpack.decode(raw[:-CHECK], type=InviteLink)
-    except (binascii.Error, ValueError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (binascii.Error, ValueError, *MALFORMED):
         raise ContentError("invite.malformed") from None
     if compose(link) != text:  # one link, one spelling
         raise ContentError("invite.malformed")

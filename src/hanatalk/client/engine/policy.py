@@ -79,7 +79,7 @@ def parse(extensions: list[tuple[int, bytes]]) -> Policy:
     raw = _find(extensions, EXTENSION)
     try:
         return msgspec.msgpack.decode(raw or b"", type=Policy)
-    except (msgspec.DecodeError, RecursionError):
+    except content.MALFORMED:
         raise ContentError("policy.malformed") from None
 
 
@@ -88,7 +88,7 @@ def parse_welcome_at(extensions: list[tuple[int, bytes]]) -> WelcomeAt:
     raw = _find(extensions, WELCOME_EXTENSION)
     try:
         return msgspec.msgpack.decode(raw or b"", type=WelcomeAt)
-    except (msgspec.DecodeError, RecursionError):
+    except content.MALFORMED:
         raise ContentError("key-package.malformed", why="extension") from None
 
 

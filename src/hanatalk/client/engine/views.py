@@ -10,13 +10,14 @@ from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Conversation, Message, MessageKind
 
 KINDS = {policy.Kind.DIRECT: "direct", policy.Kind.GROUP: "group"}
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 PREFIX = 4  # characters that an id prefix has at least
 PAGE = 10_000  # messages in one answer at most
 
 
 def rfc3339(milliseconds: int) -> str:
     """UTC with milliseconds."""
-    at = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+    at = EPOCH + dt.timedelta(milliseconds=milliseconds)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -38,6 +38,10 @@ class Answer(msgspec.Struct, frozen=True, tag="result", tag_field="answer"):
     result: msgspec.Raw
 
 
+MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_KINDS = {
+    kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HanaError)
+}
 _calls = msgspec.json.Decoder(calls.Call)
 _answers = msgspec.json.Decoder(Answer | Failure)
 _events = msgspec.json.Decoder(events.Event)
@@ -117,7 +121,7 @@ class Doorway:
                 continue
             try:
                 call = _calls.decode(line)
-            except msgspec.DecodeError:
+            except MALFORMED:
                 writer.write(_encode(Failure("UsageError", "call.malformed", {})) + b"\n")
                 return
             if isinstance(call, calls.Listen):
@@ -212,12 +216,15 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call:
         await writer.drain()
         async with asyncio.timeout(ANSWER_WAIT + getattr(call, "wait", 0.0)):
             line = await reader.readline()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: longer than LINE
         line = b""
     if not line:
         raise ProfileError("profile.closed")
-    answer = _answers.decode(line)
-    if isinstance(answer, Failure):
-        kind = getattr(errors, answer.kind, HanaError)
-        raise kind(answer.code, **answer.detail)
-    return cast(calls.Result, msgspec.json.decode(answer.result, type=type(call).Result))
+    try:
+        answer = _answers.decode(line)
+        if isinstance(answer, Answer):
+            return cast(calls.Result, msgspec.json.decode(answer.result, type=type(call).Result))
+        failure = _KINDS.get(answer.kind, HanaError)(answer.code, **answer.detail)
+    except (*MALFORMED, TypeError):
+        raise ProfileError("profile.closed") from None  # another version's owner
+    raise failure

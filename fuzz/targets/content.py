@@ -1,0 +1,182 @@
+"""What stands inside an entry: the sealed layer, envelopes, bodies, commit contexts, policies (T-019, T-020)."""
+
+from collections.abc import Iterator
+
+import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+from fuzz.mutation import tree
+from fuzz.target import Attack, Target, hold
+from hanatalk.client.engine import content, policy, sealing
+from hanatalk.errors import ContentError
+from hanatalk.ids import AccountId, ChannelId, MessageId
+from hanatalk.wire.classes import EntryClass
+
+KEY, CHANNEL = b"s" * 32, ChannelId(b"c" * 32)
+NONCE = bytes(12)
+OVERHEAD = 12 + 16
+
+
+def _unseal() -> Attack:
+    cipher = AESGCMSIV(KEY)
+
+    def attack(given: bytes) -> None:
+        flags, rest = given[:1] or b"\0", given[1:]
+        entry_class, commit = EntryClass(1 + flags[0] % 4), bool(flags[0] & 4)
+        plain = b""
+        if flags[0] & 8:  # an outsider, or the relay: bytes as they are, or cut to a declared size
+            entry = rest if flags[0] & 16 else rest.ljust(512, b"\0")[:512]
+        else:  # an insider, who has the key
+            size = next(size for size in sealing.SIZES if len(rest) + OVERHEAD <= size)
+            plain = rest.ljust(size - OVERHEAD, bytes([flags[0] >> 7]))
+            entry = NONCE + cipher.encrypt(NONCE, plain, CHANNEL + bytes([entry_class, commit]))
+        kind, body = sealing.unseal(KEY, CHANNEL, entry_class=entry_class, commit=commit, entry=entry)
+        if not flags[0] & 8:
+            hold(plain[:1] == bytes([kind]) and plain[5:].startswith(body), "another body than was sealed")
+        sealed = sealing.seal(KEY, CHANNEL, entry_class=entry_class, commit=commit, kind=kind, body=body)
+        hold(len(sealed) in sealing.SIZES, "a size that tells")
+
+    return attack
+
+
+def _sealed() -> Iterator[bytes]:
+    for kind in sealing.BodyKind:
+        yield bytes([0, kind]) + (5).to_bytes(4) + b"hello"
+    yield bytes([8 | 16]) + sealing.seal(
+        KEY, CHANNEL, entry_class=EntryClass.MESSAGE, kind=sealing.BodyKind.MLS, body=b"hello"
+    )
+    yield bytes([0, 1]) + (600).to_bytes(4) + bytes(600)
+
+
+def _envelope() -> Attack:
+    def attack(given: bytes) -> None:
+        envelope, body = content.parse(given)
+        again, same = content.parse(content.encode(envelope))
+        hold(again == envelope, "what was read is not what is written")
+        if isinstance(body, content.Unknown):
+            hold(body.body == bytes(envelope.body), "an unknown body that is not kept as it came")
+        else:
+            hold(same == body, "a body that reads differently the second time")
+            content.encode(body)
+        if isinstance(body, content.Text):
+            hold(len(body.text.encode("utf-8", "surrogatepass")) <= content.TEXT_LIMIT, "a text above HT-C-004")
+        if isinstance(body, content.Hello):
+            hold(0 < len(body.name) <= content.NAME_LIMIT, "a name above HT-C-005")
+
+    return attack
+
+
+def bodies() -> list[content.Body]:
+    """One of every kind."""
+    return [
+        content.Text("안녕, 들려?"),
+        content.Text("answer", b"r" * 16),
+        content.Hello("민지", [b"link"], [b"key package"]),
+        content.Receipt(),
+        content.SendAgain([content.Range(1, 2, 3), content.Range(0, 4, content.OPEN_END)]),
+        content.Tombstone(),
+        content.Text("short-lived", None, 60),
+        content.Recall(b"m" * 16),
+    ]
+
+
+def envelopes() -> Iterator[bytes]:
+    for number, body in enumerate(bodies()):
+        receipts = [content.ReceiptLine(0, 3, 2), content.ReceiptLine(1, 1, 1)][: number % 3]
+        yield content.make(
+            body, message=MessageId(bytes([number]) * 16), counter=number, sent_at=1_800_000_000_000, receipts=receipts
+        )
+    unknown = content.Envelope(
+        1, b"u" * 16, 9, 1_800_000_000_000, [], msgspec.Raw(msgspec.msgpack.encode([77, "later"]))
+    )
+    yield content.encode(unknown)
+
+
+def _commit_context() -> Attack:
+    def attack(given: bytes) -> None:
+        found = content.parse_commit_context(given)
+        hold(content.parse_commit_context(content.encode(found)) == found, "what was read is not what is written")
+
+    return attack
+
+
+def _policy() -> Attack:
+    def attack(given: bytes) -> None:
+        found = policy.parse([(policy.EXTENSION, given)])
+        hold(policy.parse([(policy.EXTENSION, policy.encode(found))]) == found, "what was read is not what is written")
+        hold(found.relays[0].relay_key and found.is_admin(found.admins[0]), "a policy without relay or admin")
+
+    return attack
+
+
+def _welcome_at() -> Attack:
+    def attack(given: bytes) -> None:
+        found = policy.parse_welcome_at([(policy.WELCOME_EXTENSION, given)])
+        hold(
+            policy.parse_welcome_at([(policy.WELCOME_EXTENSION, policy.encode(found))]) == found,
+            "read and written differ",
+        )
+        hold(repr(found) == "WelcomeAt(…)", "a token in a repr")
+
+    return attack
+
+
+RELAY = policy.Relay("wss://relay.example:443", b"k" * 32)
+
+
+def _policies() -> Iterator[bytes]:
+    yield policy.encode(policy.direct([AccountId(b"a" * 32), AccountId(b"b" * 32)], RELAY))
+    yield policy.encode(policy.Policy(1, policy.Kind.GROUP, "합창단", [b"a" * 32], [RELAY, RELAY]))
+
+
+TARGETS = [
+    Target(
+        name="unseal",
+        parsers=("hanatalk.client.engine.sealing.unseal",),
+        allowed=(ContentError,),
+        ready=_unseal,
+        seeds=_sealed,
+        longest=2048,
+        short=3000,
+    ),
+    Target(
+        name="envelope",
+        parsers=("hanatalk.client.engine.content.parse", "hanatalk.client.engine.content.parse_body"),
+        allowed=(ContentError,),
+        ready=_envelope,
+        seeds=envelopes,
+        mutate=tree,
+        short=3000,
+    ),
+    Target(
+        name="commit-context",
+        parsers=("hanatalk.client.engine.content.parse_commit_context",),
+        allowed=(ContentError,),
+        ready=_commit_context,
+        seeds=lambda: (
+            content.encode(content.CommitContext(1, new, receipt))
+            for new in (True, False)
+            for receipt in (None, b"r" * 104)
+        ),
+        mutate=tree,
+        short=3000,
+    ),
+    Target(
+        name="policy",
+        parsers=("hanatalk.client.engine.policy.parse",),
+        allowed=(ContentError,),
+        ready=_policy,
+        seeds=_policies,
+        mutate=tree,
+        short=3000,
+    ),
+    Target(
+        name="welcome-at",
+        parsers=("hanatalk.client.engine.policy.parse_welcome_at",),
+        allowed=(ContentError,),
+        ready=_welcome_at,
+        seeds=lambda: [policy.encode(policy.WelcomeAt(1, RELAY.url, b"r" * 32, b"w" * 32, b"s" * 32))],
+        mutate=tree,
+        short=3000,
+    ),
+]
