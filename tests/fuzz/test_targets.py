@@ -128,6 +128,7 @@ def _fuzz(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
 
 
 @needs_atheris
+@pytest.mark.timeout(900)  # ten seconds, on a machine of its own
 def test_t088_a_short_run_of_every_target_finds_nothing(tmp_path: Path) -> None:
     """T-088: coverage-guided, some hundred inputs each, always from the same number; `make fuzz` goes on for hours."""
     done = _fuzz("--runs", "-1", "--plain", "--seed-number", "88", "--findings", str(tmp_path))
