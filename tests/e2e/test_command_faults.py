@@ -216,3 +216,45 @@ def test_a_relay_that_refuses(person: Callable[[str], Person]) -> None:
             assert refused(stranger, "sync", "--wait", "3") == (5, "relay.access-pass-needed")
         finally:
             members_only.terminate()
+
+
+@pytest.mark.parametrize(
+    "where", ["nonsense", "file:///etc/passwd", "ws://relay.example:80", "wss://[", "wss://x#pin=A"]
+)
+def test_a_link_to_no_relay_is_refused_and_forgotten(known: Person, link: str, where: str) -> None:
+    """HT-R-093, T-071: an address that may not be used is not tried, and no later command waits for it."""
+    elsewhere = links.compose(msgspec.structs.replace(links.parse(link), relay_url=where, secret=os.urandom(32)))
+    ended = known.type_here("accept", elsewhere)
+    assert (ended.code, ended.error["error"].partition(".")[0]) == (2, "relay")
+    assert known.type_here("sync").code == 0
+
+
+def test_a_link_to_a_dead_relay_keeps_nothing_of_others_from_coming(
+    person: Callable[[str], Person], relay: RelayProcess
+) -> None:
+    """One relay that cannot be reached says so with its exit code; what lies at the others comes in all the same."""
+    minji, jihoon, conversation = couple(person, relay)
+    dead = links.compose(
+        msgspec.structs.replace(links.parse(minji.do_here("invite").object["invite"]), relay_url=NOBODY)
+    )
+    assert jihoon.type_here("accept", dead).code == 3
+    minji.do_here("send", conversation, "들려?")
+    ended = jihoon.type_here("sync", "--wait", "10")
+    assert (ended.code, ended.error["error"]) == (3, "network.unreachable")
+    assert jihoon.texts(conversation) == ["들려?"]
+
+
+def test_a_link_for_years_is_refused(known: Person, link: str) -> None:
+    """HT-M-030: else its relay would be asked for that long."""
+    until = int(time.time()) + 32 * 86_400
+    years = msgspec.structs.replace(links.parse(link), account=os.urandom(32), expires_at=until)
+    assert refused(known, "accept", links.compose(years)) == (1, "invite.malformed")
+
+
+def test_accepting_while_the_own_relay_is_down(person: Callable[[str], Person], relay: RelayProcess) -> None:
+    """Only the invite's relay is needed for that."""
+    minji = person("minji").join("민지", relay.url)
+    elsewhere = person("elsewhere").join("외딴", NOBODY)
+    assert elsewhere.type_here("sync", "--wait", "2").code == 3
+    accepted = elsewhere.do_here("accept", minji.do_here("invite").object["invite"]).object
+    assert elsewhere.do_here("send", accepted["conversation"], "안녕").object["state"] == "stored"

@@ -2,11 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 
+import pytest
 import uvloop
 
+from hanatalk.relay.certificates import self_signed
 from hanatalk.transport.accepting import Accepted, Rooms, Served, listen
+from hanatalk.transport.tls import Greeting, client_context
 from hanatalk.wire.refusals import RefusalCode
 
 HANDSHAKE = (
@@ -47,8 +51,10 @@ class Talker:
         self.gone_event.set()
 
 
-def _read_messages(port: int, into: list[bytes]) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as client, client.makefile("rb") as stream:
+def _read_messages(port: int, into: list[bytes], tls: ssl.SSLContext | None) -> None:
+    plain = socket.create_connection(("127.0.0.1", port))
+    client = plain if tls is None else tls.wrap_socket(plain)
+    with client, client.makefile("rb") as stream:
         client.sendall(HANDSHAKE)
         while stream.readline() != b"\r\n":
             pass
@@ -65,8 +71,12 @@ def _read_messages(port: int, into: list[bytes]) -> None:
             into.append(stream.read(size))
 
 
-def test_what_is_written_in_one_turn_arrives_whole_and_in_order() -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_what_is_written_in_one_turn_arrives_whole_and_in_order(tls: bool) -> None:
     """HT-R-010: small and large messages, more than the socket takes at once, nothing overwritten while it waits."""
+    shown = self_signed(None)
+    greeting, trusting = Greeting(shown.pem).context if tls else None, client_context(shown.pin) if tls else None
+    written.clear()
     received: list[bytes] = []
     talkers: list[Talker] = []
 
@@ -77,9 +87,9 @@ def test_what_is_written_in_one_turn_arrives_whole_and_in_order() -> None:
         return talker
 
     async def serve() -> None:
-        server = await listen("127.0.0.1", 0, welcome)
+        server = await listen("127.0.0.1", 0, welcome, tls=greeting)
         port = server.sockets[0].getsockname()[1]
-        reader = threading.Thread(target=_read_messages, args=(port, received))
+        reader = threading.Thread(target=_read_messages, args=(port, received, trusting))
         reader.start()
         await asyncio.to_thread(reader.join, 20)
         server.close()

@@ -2,5 +2,6 @@
 
 from hanatalk.client.engine.core import Identity
 from hanatalk.client.engine.engine import Engine, check_name, create, identity
+from hanatalk.client.engine.links import parse as parse_link
 
-__all__ = ["Engine", "Identity", "check_name", "create", "identity"]
+__all__ = ["Engine", "Identity", "check_name", "create", "identity", "parse_link"]

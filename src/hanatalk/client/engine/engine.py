@@ -228,9 +228,9 @@ class Engine:
         """Frames in the outbox, and receipts, requests and commits that are due soon."""
         return relays.pending(self._core, self._core.clock.at(now))
 
-    def caught_up(self) -> bool:
-        """Every channel at every reachable relay that is wanted is read to its head."""
-        return all(relays.caught_up(self._core, url) for url in self.wanted_relays())
+    def caught_up(self, urls: set[str] | None = None) -> bool:
+        """Every channel at these relays (None: all that are wanted) is read to its head."""
+        return all(relays.caught_up(self._core, url) for url in (self.wanted_relays() if urls is None else urls))
 
     def counts(self) -> tuple[int, int]:
         """People's messages received and frames stored since the profile was opened."""

@@ -175,6 +175,8 @@ def begin(core: Core, text: str, *, now: int) -> Acceptance:
         raise UsageError("invite.own")
     if link.expires_at * 1000 <= core.clock.wall(now):
         raise ContentError("invite.expired")
+    if link.expires_at > core.clock.wall(now) // 1000 + EXPIRES_MOST + DAY // 1000:
+        raise ContentError("invite.malformed")  # nobody makes such a link but to have its relay asked for years
     with core.transaction():
         row = Acceptance(channel, links.compose(link), known.take_id if known else TakeId(secrets.token_bytes(16)))
         core.db.put(row)

@@ -69,7 +69,8 @@ class RelayLink:
             self._on_disconnected(self)
             with contextlib.suppress(TimeoutError):
                 spread = pause * random.uniform(0.75, 1.25)  # noqa: S311 (spreads reconnects, keeps no secret)
-                await asyncio.wait_for(self._again.wait(), spread)
+                async with asyncio.timeout(spread):  # not `wait_for`: before Python 3.12 it can swallow our own end
+                    await self._again.wait()
                 pause = FIRST_PAUSE / 2
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from hanatalk.client import calls
-from hanatalk.client.engine import Engine
+from hanatalk.client.engine import Engine, parse_link
 from hanatalk.client.events import Alarm, Event
 from hanatalk.client.runtime.links import RelayLink
-from hanatalk.errors import HanaError, NetworkError, RefusedError, StorageError, VerificationError
+from hanatalk.errors import HanaError, NetworkError, RefusedError, StorageError, UsageError, VerificationError
 from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import events as wire
 
@@ -131,8 +131,11 @@ class Owner:
 
     # waiting ------------------------------------------------------------------------------------------------------
 
-    async def _until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until `holds`; False if it does not within that time, or a wanted relay cannot be reached."""
+    async def _until(self, holds: Callable[[], bool], seconds: float, *, needs: set[str] | None = None) -> bool:
+        """Wait until `holds`; False if it does not within that time, or a needed relay cannot be reached.
+
+        :param needs: URLs; None: all that are wanted
+        """
         deadline = time.monotonic() + seconds
         while True:
             if self._failure is not None:
@@ -142,27 +145,25 @@ class Owner:
             if holds():
                 return True
             left = deadline - time.monotonic()
-            if left <= 0 or self._unreachable() is not None:
+            if left <= 0 or self._unreachable(needs):
                 return False
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(waiter, min(left, 0.25))
+                async with asyncio.timeout(min(left, 0.25)):
+                    await waiter
 
-    def _unreachable(self) -> HanaError | None:
-        """Why a wanted relay cannot be used right now, if there is one."""
-        wanted = self._engine.wanted_relays()
-        return next(
-            (
-                link.error
-                for link in self._links.values()
-                if link.url in wanted and link.error is not None and link.failures >= UNREACHABLE_TRIES
-            ),
-            None,
-        )
+    def _unreachable(self, needed: set[str] | None = None) -> dict[str, HanaError]:
+        """Needed (None: wanted) relays that cannot be used right now, and why."""
+        urls = self._engine.wanted_relays() if needed is None else needed
+        return {
+            link.url: link.error
+            for link in self._links.values()
+            if link.url in urls and link.error is not None and link.failures >= UNREACHABLE_TRIES
+        }
 
-    def _network_error(self) -> HanaError:
-        return self._unreachable() or NetworkError("network.timeout")
+    def _network_error(self, needed: set[str]) -> HanaError:
+        return next(iter(self._unreachable(needed).values()), NetworkError("network.timeout"))
 
     # calls --------------------------------------------------------------------------------------------------------
 
@@ -229,27 +230,34 @@ class Owner:
 
     async def _sync(self, call: calls.Sync) -> calls.Synced:
         received, sent = self._engine.counts()
+        deadline = time.monotonic() + call.wait
         done = await self._until(lambda: self._engine.caught_up() and self._engine.pending(now()) == 0, call.wait)
-        if not done and (error := self._unreachable()):
-            raise error
+        if not done and (unreachable := self._unreachable()):
+            # one relay that is gone, or somebody else's, keeps nothing of the others' from coming in
+            others = self._engine.wanted_relays() - set(unreachable)
+            await self._until(lambda: self._engine.caught_up(others), deadline - time.monotonic(), needs=others)
+            raise next(iter(unreachable.values()))
         received_now, sent_now = self._engine.counts()
         return calls.Synced(received=received_now - received, sent=sent_now - sent, pending=self._engine.pending(now()))
 
     async def _invite(self, call: calls.Invite) -> calls.InviteMade:
-        if not await self._until(self._engine.knows_relay, INVITE_WAIT):
-            raise self._network_error()
+        home = {self._engine.home_relay}
+        if not await self._until(self._engine.knows_relay, INVITE_WAIT, needs=home):
+            raise self._network_error(home)
         row = self._engine.invite(expires=call.expires, now=now())
         self._settle()
-        await self._until(lambda: self._engine.invite_made(row).state == "stored", INVITE_WAIT)
+        await self._until(lambda: self._engine.invite_made(row).state == "stored", INVITE_WAIT, needs=home)
         return self._engine.invite_made(row)
 
     async def _accept(self, call: calls.Accept) -> calls.Accepted:
+        where = parse_link(call.link).relay_url
+        parse_relay_url(where)  # one that may not be used at all is not waited for at every sync from now on
         channel = self._engine.accept(call.link, now())
         self._settle()
-        await self._until(lambda: self._engine.accepted(channel) is not None, call.wait)
+        await self._until(lambda: self._engine.accepted(channel) is not None, call.wait, needs={where})
         found = self._engine.accepted_so_far(channel)
         if found is None:
-            raise self._network_error()
+            raise self._network_error({where})
         return found
 
     async def _relay_pass(self, call: calls.RelayPass) -> calls.PassKept:
@@ -257,7 +265,9 @@ class Owner:
         bare = parse_relay_url(url).without_fragment
         # Who types the address leaves the pin out: what is meant is the relay that this profile knows.
         same = {known for known in self._engine.wanted_relays() if parse_relay_url(known).without_fragment == bare}
-        meant = {url} if "#" in url or not same else same
+        meant = {url} if "#" in url or not same else same & {self._engine.home_relay} or same
+        if len(meant) > 1:
+            raise UsageError("relay.pin-needed")  # somebody's invite names the same host with another key
         for known in meant:
             self._engine.keep_pass(known, call.access_pass)
         links = [link for known, link in self._links.items() if known in meant]
