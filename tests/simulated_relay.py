@@ -131,6 +131,9 @@ class SimulatedRelay:
         )
         (result,) = self.store.apply([append], day=self.day)
         assert isinstance(result, Stored)
+        live = self.core._channels.get(channel_id)
+        if live is not None:
+            live.head = result.seq
         return result.seq
 
 

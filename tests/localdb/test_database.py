@@ -93,6 +93,8 @@ def test_secrets_stay_out_of_repr() -> None:
         repr(rows.Outgoing(1, secret, "r", secret, secret, 1, secret, 1, 0, 1, None, secret, 1, secret)),
         repr(rows.Invite(secret, "hana:geheim", secret, 0)),
         repr(rows.Acceptance(secret, "hana:geheim", secret)),
+        repr(rows.Resync(secret, secret)),
+        repr(rows.Readmission(secret, secret, secret)),
     ]
     for text in shown:
         assert "geheim" not in text

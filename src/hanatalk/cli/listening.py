@@ -83,6 +83,12 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return output.painted(say(code), rendering.RED)
         case events.MemberJoined(name=name):
             return say("cli.event.member", name=name)
+        case events.MemberRejoined(name=name):
+            return output.painted(say("cli.event.rejoined", name=name), rendering.YELLOW)
+        case events.ConversationChanged(state=state):
+            return say(f"cli.event.conversation.{state}")
+        case events.OwnMissing(first=first, last=last):
+            return output.painted(say("cli.event.own-missing", count=last - first + 1), rendering.YELLOW)
         case events.InviteRefused(refused=refused):
             return output.painted(say("cli.event.invite", refused=refused), rendering.RED)
         case events.ConnectionChanged(relay=relay, connected=connected, queued=queued):

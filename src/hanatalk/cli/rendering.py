@@ -29,12 +29,13 @@ def moment(stamp: str, zone: tzinfo | None = None) -> datetime:
     return datetime.fromisoformat(stamp).astimezone(zone)
 
 
-def chat(chat: Chat, *, paint: Paint) -> str:
-    """One line per conversation: name, unread pill, the last message, the id's beginning."""
+def chat(chat: Chat, *, state: str = "", paint: Paint) -> str:
+    """One line per conversation: name, what is wrong (`state`), unread pill, the last message, the id's beginning."""
     name = shown.name(chat.name) + (f" ({chat.members})" if chat.kind == "group" else "")
     unread = f" {paint(f'[{chat.unread}]', BOLD)}" if chat.unread else ""
     last = "" if chat.last is None else f"  {_one_line(chat.last)}"
-    return f"{paint(name, BOLD)}{unread}{last}  {paint(chat.conversation[:8], DIM)}"
+    wrong = f" {paint(f'({state})', YELLOW)}" if state else ""
+    return f"{paint(name, BOLD)}{wrong}{unread}{last}  {paint(chat.conversation[:8], DIM)}"
 
 
 def history(

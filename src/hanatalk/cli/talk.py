@@ -34,7 +34,8 @@ def chats(settings: Settings) -> None:
     output = Output(settings)
     found = ask(settings, calls.Chats(), calls.ChatList).chats
     for chat in found:
-        output.result(chat, rendering.chat(chat, paint=output.painted))
+        state = "" if chat.state == "joined" else output.say(f"cli.chats.{chat.state}")
+        output.result(chat, rendering.chat(chat, state=state, paint=output.painted))
     if not found:
         output.note("cli.chats.none")
 

@@ -48,6 +48,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     unread: int
     last: str | None
     verified: bool
+    state: str = "joined"  # "rejoining": sends nothing until it was added again; "lost": a new invite is needed
 
 
 class ChatList(msgspec.Struct, frozen=True, kw_only=True):

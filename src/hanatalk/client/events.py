@@ -76,6 +76,29 @@ class MemberJoined(msgspec.Struct, frozen=True, kw_only=True, tag="member", tag_
     name: str
 
 
+class MemberRejoined(msgspec.Struct, frozen=True, kw_only=True, tag="rejoined", tag_field="event"):
+    """A device of this person could no longer follow and was added again; the safety number is the same."""
+
+    conversation: str
+    account: str
+    name: str
+
+
+class ConversationChanged(msgspec.Struct, frozen=True, kw_only=True, tag="conversation", tag_field="event"):
+    """What this device can do in a conversation: `state` as in `calls.Chat`."""
+
+    conversation: str
+    state: str
+
+
+class OwnMissing(msgspec.Struct, frozen=True, kw_only=True, tag="own-missing", tag_field="event"):
+    """Own messages (`first` to `last`) that the others have and this copy of the profile has not."""
+
+    conversation: str
+    first: int
+    last: int
+
+
 class InviteRefused(msgspec.Struct, frozen=True, kw_only=True, tag="invite", tag_field="event"):
     """Somebody tried to use an own invite that was used already; `refused` counts them."""
 
@@ -101,6 +124,9 @@ Event = (
     | EntryDamaged
     | Alarm
     | MemberJoined
+    | MemberRejoined
+    | ConversationChanged
+    | OwnMissing
     | InviteRefused
     | ConnectionChanged
 )

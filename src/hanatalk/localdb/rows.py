@@ -1,6 +1,6 @@
 """Rows of the local database: one frozen value per table, fields in column order.
 
-schema/ says what each column means.
+The files in schema/ say what each column means.
 """
 
 import enum
@@ -24,10 +24,12 @@ from hanatalk.ids import (
 
 
 class ConversationState(enum.IntEnum):
-    """`BROKEN`: this device can no longer follow and must be added again."""
+    """`BROKEN`: this device can no longer follow and must be added again. `ARRIVING`: it is a member again, but numbers
+    nothing before another member told it its own last number (HT-M-061)."""
 
     JOINED = 1
     BROKEN = 2
+    ARRIVING = 3
 
 
 class Purpose(enum.IntEnum):
@@ -36,6 +38,7 @@ class Purpose(enum.IntEnum):
     ERA = 1
     WELCOME = 2
     INVITE = 3
+    RESYNC = 4
 
 
 class Closed(enum.IntEnum):
@@ -64,6 +67,7 @@ class OutboxKind(enum.IntEnum):
     COMMIT = 4
     WELCOME = 5
     INVITE = 6
+    STATEMENT = 7
 
 
 class IntentKind(enum.IntEnum):
@@ -71,6 +75,7 @@ class IntentKind(enum.IntEnum):
 
     UPDATE = 1
     NEW_ERA = 2
+    READMIT = 3
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -324,6 +329,50 @@ class ContactKeyPackage(Row, frozen=True):
     ref: bytes
     key_package: bytes
     expires_at: int
+
+
+class Resync(Row, frozen=True):
+    table: ClassVar = "resync"
+    conversation: ConversationId
+    secret: bytes
+    number: int = 0
+    last: bytes | None = None
+    stated: int = 0
+    stated_at: int = 0
+    doubted_at: int | None = None
+    unreadable: int = 0
+    key_package: bytes | None = None
+    request: int = 0
+    asked: int = 0
+    asked_at: int = 0
+    ask_at: int | None = None
+    back: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Resync(number={self.number}, request={self.request}, …)"
+
+
+class Statement(Row, frozen=True):
+    table: ClassVar = "statement"
+    conversation: ConversationId
+    device: DeviceKey
+    number: int
+    body: bytes
+    came_at: int
+    due_at: int | None = None
+    answered: int = 0
+    answered_at: int = 0
+
+
+class Readmission(Row, frozen=True):
+    table: ClassVar = "readmission"
+    conversation: ConversationId
+    device: DeviceKey
+    key_package: bytes
+    welcome: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "Readmission(…)"
 
 
 class Notice(Row, frozen=True):

@@ -10,7 +10,7 @@ from tests.client.people import URL, Person, World
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, content, invites, keys, links, policy, sealing
+from hanatalk.client.engine import accounts, content, invites, key_packages, keys, links, policy, sealing
 from hanatalk.errors import HanaError
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import Channel, IntentKind, Message, MessageKind, OutboxKind, Outgoing
@@ -527,7 +527,7 @@ def test_a_founder_who_lies_about_its_account_is_not_joined(world: World) -> Non
     )
     made = group.commit(adds=[offer.key_package])
     assert made.welcome is not None
-    enclosed = invites.Enclosed(1, made.welcome, list(victim.links))
+    enclosed = key_packages.Enclosed(1, made.welcome, list(victim.links))
     where = keys.WriteCapability(at.read_verifier, at.write_token, at.seal_key)  # type: ignore[arg-type]
     sealed = sealing.seal(
         at.seal_key,

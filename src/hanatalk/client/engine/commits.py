@@ -27,6 +27,7 @@ from hanatalk.localdb.rows import (
     Member,
     OutboxKind,
     Purpose,
+    Readmission,
 )
 from hanatalk.wire.channels import receipt_statement
 from hanatalk.wire.classes import EntryClass
@@ -35,6 +36,8 @@ UPDATE_EVERY = 7 * DAY
 UPDATE_JITTER = 12 * 3_600_000
 ERA_LENGTH = 7 * DAY
 SEQ_LIMIT = 2**53 - 1
+STARTS_ERA = (IntentKind.NEW_ERA, IntentKind.READMIT)
+RECEIPT_WAIT = 30_000  # milliseconds for the relay to sign what it has shown
 RETRY = 400  # milliseconds per leaf index: losers of a race try again one after the other
 
 
@@ -71,14 +74,33 @@ def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
     if channel.channel in link.unsigned:
         shown = None
     elif channel.cursor and (shown is None or shown.control_hash != channel.control_hash):
-        if channel.channel not in link.asked_receipt:
-            link.asked_receipt[channel.channel] = channel.cursor
-            link.connection.receipt(channel.channel, channel.cursor)
-        return
+        shown = None
+        if not _goes_without(core, link, channel, intent, now):
+            return
     with core.transaction():
         allowed = _allowed(core, row, intent)
         if allowed is not None:
             _commit(core, row, channel, allowed, shown)
+
+
+def _goes_without(core: Core, link: Link, channel: Channel, intent: Intent, now: int) -> bool:
+    """Ask for the relay's receipt; whether the commit goes without one.
+
+    Never answered, it goes after a while (T-021). Answered by another history than we were shown, only a commit that
+    adds again goes: whoever it is for does not follow this group any more (HT-M-059).
+    """
+    if channel.channel not in link.asked_receipt:
+        link.ask_receipt(channel.channel, channel.cursor, now)
+        return False
+    asked_at = link.asked_at.get(channel.channel)
+    if asked_at is None:
+        return intent.kind == IntentKind.READMIT
+    if now < asked_at + RECEIPT_WAIT:
+        return False
+    link.asked_at.pop(channel.channel)
+    link.unsigned.add(channel.channel)
+    core.emit(events.Alarm(conversation=channel.owner.hex(), code="relay.no-receipt"))
+    return True
 
 
 def _allowed(core: Core, row: Conversation, intent: Intent) -> Intent | None:
@@ -99,9 +121,14 @@ def _allowed(core: Core, row: Conversation, intent: Intent) -> Intent | None:
 
 def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, shown: Signed | None) -> None:
     receipt = shown.seq.to_bytes(8) + shown.control_hash + shown.signature if shown else None
-    context = content.CommitContext(1, intent.kind == IntentKind.NEW_ERA, receipt)
+    context = content.CommitContext(1, intent.kind in STARTS_ERA, receipt)
     group = core.group(row.conversation)
-    made = group.commit(self_update=True, aad=content.encode(context))
+    again = _to_readmit(core, row, intent)
+    adds = [again.key_package] if again is not None else []
+    removes = [member.leaf for member in core.members(row.conversation) if again and member.device == again.device]
+    made = group.commit(adds=adds, removes=removes, self_update=True, aad=content.encode(context))
+    if again is not None:
+        core.db.put(msgspec.structs.replace(again, welcome=made.welcome))
     core.db.mls_write(row.conversation, made.writes)
     entry = sealing.seal(
         channel.seal_key,
@@ -120,12 +147,19 @@ def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, sho
     )
 
 
-def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, seq: int, now: int) -> None:
-    """The pending commit came back as the first valid candidate: merge it."""
+def _to_readmit(core: Core, row: Conversation, intent: Intent) -> Readmission | None:
+    """Whom this commit adds again (HT-M-059)."""
+    if intent.kind != IntentKind.READMIT:
+        return None
+    return core.db.first(Readmission, "conversation = ?", row.conversation)
+
+
+def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, seq: int, now: int) -> IntentKind | None:
+    """The pending commit came back as the first valid candidate: merge it. Returns what it was wanted for."""
     digest = hashlib.sha256(message).digest()
     intent = core.db.first(Intent, "conversation = ? AND digest = ?", row.conversation, digest)
     group = core.group(row.conversation)
-    new_era = intent is not None and intent.kind == IntentKind.NEW_ERA
+    new_era = intent is not None and intent.kind in STARTS_ERA
     secret = group.pending_export(keys.ERA_LABEL, b"", 32) if new_era else None
     core.db.mls_write(row.conversation, group.pending_merge())
     core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
@@ -134,10 +168,14 @@ def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, s
         core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.UPDATE)
     core.db.execute("UPDATE conversation SET updated_at = ? WHERE conversation = ?", now, row.conversation)
     _merged(core, row, group, committer=row.own_leaf, secret=secret, channel=channel, seq=seq, now=now)
+    return IntentKind(intent.kind) if intent is not None else None
 
 
-def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedCommit, seq: int, now: int) -> None:
-    """Another's commit was staged: judge it; merge it, or skip it as everybody does."""
+def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedCommit, seq: int, now: int) -> bool:
+    """Another's commit was staged: judge it; merge it, or skip it as everybody does.
+
+    False if it is valid and replaces this device's own leaf: then there is nothing left to merge it into.
+    """
     group = core.group(row.conversation)
     members = {
         member.leaf: policy.Leaf(
@@ -153,7 +191,10 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     except (VerificationError, ContentError) as error:
         core.db.mls_write(row.conversation, group.staged_drop())
         skipped(core, row, seq, error, now)
-        return
+        return True
+    if staged.self_removed:
+        core.db.mls_write(row.conversation, group.staged_drop())
+        return False
     heard(core, row, staged.sender, staged.epoch)
     _compare_histories(core, channel, context.receipt, agreed.relays[0].relay_key, row, now)
     if group.has_pending_commit:
@@ -169,6 +210,7 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     secret = group.staged_export(keys.ERA_LABEL, b"", 32) if context.new_era else None
     core.db.mls_write(row.conversation, group.staged_merge())
     _merged(core, row, group, committer=staged.sender, secret=secret, channel=channel, seq=seq, now=now)
+    return True
 
 
 def skipped(core: Core, row: Conversation, seq: int, error: HanaError, now: int) -> None:
@@ -212,6 +254,7 @@ def _verify_receipt(relay_key: RelayKey, channel: ChannelId, incarnation: Incarn
 
 def signed(core: Core, link: Link, channel: Channel, receipt: Signed, now: int) -> None:
     """The relay answered RECEIPT: keep it for the next commit if it signs what it has shown us."""
+    link.asked_at.pop(channel.channel, None)
     conversation = ConversationId(channel.owner)
     row = core.conversation(conversation)
     agreed = policy.parse([(policy.EXTENSION, row.policy)])
@@ -260,9 +303,10 @@ def _merged(
             committer,
         )
     refresh_roster(core, conversation, group)
+    core.db.execute("DELETE FROM ciphertext WHERE conversation = ?", conversation)
     if secret is not None:
         core.db.execute("UPDATE channel SET closed = ? WHERE channel = ?", Closed.LEFT, channel.channel)
-        start_era(core, conversation, secret, agreed.relays[0], epoch=group.epoch, now=now)
+        start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
 
 
 def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -> None:
@@ -292,9 +336,10 @@ def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -
 
 
 def start_era(
-    core: Core, conversation: ConversationId, secret: bytes, relay: policy.Relay, *, epoch: int, now: int
+    core: Core, conversation: ConversationId, secret: bytes, relays: list[policy.Relay], *, epoch: int, now: int
 ) -> ChannelId:
     """The era's channel, computed by every member alike (HT-M-020); joiners never learn the one before."""
+    relay = relays[0]
     era = keys.era(secret, relay.relay_key)
     core.db.insert(
         Channel(

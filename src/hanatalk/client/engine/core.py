@@ -58,6 +58,7 @@ class Link:
         self.acknowledge: dict[ChannelId, int] = {}
         self.signed: dict[ChannelId, Signed] = {}
         self.asked_receipt: dict[ChannelId, int] = {}  # for which seq
+        self.asked_at: dict[ChannelId, int] = {}  # when, until it is answered
         self.taking: set[ChannelId] = set()
         self.erasing: dict[ChannelId, int] = {}  # seq of the one entry that the relay was asked to erase
         self.restoring: dict[ChannelId, EntryId] = {}  # the one control entry on its way back to a relay that forgot
@@ -66,6 +67,11 @@ class Link:
         self.retry_at = 0  # after a refusal by limits: nothing is asked of this relay before
         self.unsigned: set[ChannelId] = set()  # the relay said that it no longer knows the hash: commits go without
         self.readings: dict[ChannelId, int] = {}  # how often a log was read again because something was missing
+
+    def ask_receipt(self, channel: ChannelId, seq: int, now: int) -> None:
+        """Ask the relay to sign what it has shown up to seq."""
+        self.asked_receipt[channel], self.asked_at[channel] = seq, now
+        self.connection.receipt(channel, seq)
 
     def reopen(self, channel: ChannelId) -> None:
         """Read a channel from its cursor again; what is still on its way to the old handle is ignored (HT-R-016)."""

@@ -41,8 +41,7 @@ def look(core: Core, link: Link, channel: ChannelId, now: int) -> None:
     if commits_seen(core, channel) < max(row.turn, link.turns.get(channel, 0)):
         found(core, link, row, "relay.hole", now)
     elif _doubtful(core, channel) and channel not in link.asked_receipt:
-        link.asked_receipt[channel] = row.cursor  # was it garbage for everybody? `commits.signed` compares
-        link.connection.receipt(channel, row.cursor)
+        link.ask_receipt(channel, row.cursor, now)  # was it garbage for everybody? `commits.signed` compares
 
 
 def before(core: Core, link: Link, event: EntryReceived, now: int) -> Found:

@@ -7,32 +7,39 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, commits, content, keys, links, policy, sealing, sending
-from hanatalk.client.engine.core import DAY, Core, new_entry_id, new_reader
+from hanatalk.client.engine import (
+    accounts,
+    commits,
+    content,
+    key_packages,
+    keys,
+    links,
+    policy,
+    resync,
+    sealing,
+    sending,
+)
+from hanatalk.client.engine.core import DAY, Core
 from hanatalk.errors import ContentError, HanaError, NetworkError, UsageError, VerificationError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, RelayKey, TakeId, WriteToken
 from hanatalk.localdb.rows import (
     Acceptance,
     Channel,
-    ContactKeyPackage,
     Conversation,
     ConversationState,
     IntentKind,
     Invite,
     KeyPackage,
     OutboxKind,
-    Outgoing,
     Purpose,
 )
-from hanatalk.wire.channels import channel_id, read_verifier, write_verifier
+from hanatalk.wire.channels import channel_id, write_verifier
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.events import EntryReceived, EntryTaken
 
 EXPIRES_LEAST, EXPIRES_MOST = 60, 30 * 86_400  # seconds
 SPARE_KEY_PACKAGES = 2  # left with every contact
 SPARE_LIFETIME = 30 * DAY
-CONTACT_KEY_PACKAGES = 8  # kept of each account
-NOT_BEFORE_MARGIN = 3_600  # seconds: clocks differ
 UPDATE_AFTER_JOIN = 1_000  # milliseconds
 VERIFICATION_CODES = frozenset(
     {
@@ -56,64 +63,12 @@ class Offer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     chain: list[bytes]
 
 
-class Enclosed(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What lies in a Welcome channel: the Welcome and the chain of who made it."""
-
-    version: int
-    welcome: bytes
-    chain: list[bytes]
-
-
 def relay_key(core: Core, url: str) -> RelayKey:
     """:raises NetworkError: ``network.never-reached``"""
     key = core.db.value("SELECT key FROM relay WHERE url = ?", url)
     if not isinstance(key, bytes):
         raise NetworkError("network.never-reached", relay=url)
     return RelayKey(key)
-
-
-def new_key_package(core: Core, relay: policy.Relay, *, expires_at: int, now: int) -> KeyPackage:
-    """Make and keep an own KeyPackage and listen where its Welcome will be left. `expires_at`, `now`: milliseconds."""
-    signer = mls.signer_new()
-    at = keys.welcome(secrets.token_bytes(32), relay.relay_key)
-    extension = policy.WelcomeAt(1, relay.url, read_verifier(at.read_token), at.write_token, at.seal_key)
-    made = mls.key_package_new(
-        signer,
-        suite=mls.SUITE_X_WING,
-        credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
-        extensions=[(policy.WELCOME_EXTENSION, policy.encode(extension))],
-        not_before=core.clock.wall(now) // 1000 - NOT_BEFORE_MARGIN,
-        not_after=expires_at // 1000,
-    )
-    row = KeyPackage(made.ref, made.key_package, expires_at)
-    core.db.insert(row)
-    core.db.mls_write(made.ref, made.writes)
-    _listen(core, at.channel, Purpose.WELCOME, made.ref, relay.url, at, now)
-    return row
-
-
-def _listen(
-    core: Core, channel: ChannelId, purpose: Purpose, owner: bytes, relay: str, at: keys.Capability, now: int
-) -> None:
-    core.db.insert(
-        Channel(
-            channel,
-            purpose,
-            owner,
-            relay,
-            at.read_token,
-            at.write_token,
-            at.seal_key,
-            new_reader(),
-            None,
-            0,
-            0,
-            bytes(32),
-            0,
-            now,
-        )
-    )
-    core.rescan()
 
 
 def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
@@ -127,11 +82,12 @@ def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
     with core.transaction():
         relay = policy.Relay(url, relay_key(core, url))
         expires_at = core.clock.wall(now) + expires * 1000
-        package = new_key_package(core, relay, expires_at=expires_at, now=now)
+        package = key_packages.make(core, relay, expires_at=expires_at, now=now)
         secret, write_token = secrets.token_bytes(32), WriteToken(secrets.token_bytes(32))
         read_token, seal_key = keys.invite(secret, relay.relay_key)
         channel = channel_id(read_token, write_token)
-        _listen(core, channel, Purpose.INVITE, channel, url, keys.Capability(read_token, write_token, seal_key), now)
+        at = keys.Capability(read_token, write_token, seal_key)
+        key_packages.listen(core, channel, Purpose.INVITE, channel, url, at, now)
         link = links.InviteLink(
             1,
             url,
@@ -226,83 +182,22 @@ def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> Conve
     if hashlib.sha256(found.key_package).digest() != link.key_package_hash:
         raise VerificationError("invite.swapped")  # T-017
     chain = accounts.verify_chain(found.chain, account=AccountId(link.account))
-    at = _check_key_package(found.key_package, chain, core.clock.wall(now))
+    at = key_packages.check(found.key_package, chain, core.clock.wall(now))
     relay = policy.Relay(link.relay_url, link.relay_key)
     core.remember_account(chain, found.name)
     agreed = policy.direct([core.identity.account, chain.account], relay)
-    conversation = _found(core, agreed, [found.key_package], chain, at, now)
+    conversation = _found(core, agreed, found.key_package, at, now)
     core.emit(events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=found.name))
     return conversation
 
 
-def _check_key_package(key_package: bytes, chain: accounts.Chain, now: int) -> policy.WelcomeAt:
-    """:raises ContentError: ``key-package.malformed``, ``key-package.expired`` (T-018); :raises VerificationError:"""
-    info, at = _inspected(key_package, chain)
-    if not info.not_before <= now // 1000 + NOT_BEFORE_MARGIN or now // 1000 > info.not_after:
-        raise ContentError("key-package.expired")
-    return at
-
-
-def _inspected(key_package: bytes, chain: accounts.Chain) -> tuple[mls.KeyPackageInfo, policy.WelcomeAt]:
-    """Everything about somebody's KeyPackage that needs no clock.
-
-    :raises ContentError, VerificationError:
-    """
-    info = mls.key_package_inspect(key_package)
-    if info.suite not in (mls.SUITE_X_WING, mls.SUITE_X25519):  # HT-M-008
-        raise ContentError("key-package.malformed", why="suite")
-    if info.not_after >= links.EXPIRES_LIMIT:  # HT-M-010
-        raise ContentError("key-package.malformed", why="lifetime")
-    accounts.verify_credential(info.credential, info.signature_key, chain)
-    return info, policy.parse_welcome_at(info.extensions)
-
-
-def _found(
-    core: Core, agreed: policy.Policy, key_packages: list[bytes], chain: accounts.Chain, at: policy.WelcomeAt, now: int
-) -> ConversationId:
-    """Make the group. Its founder is alone in epoch 0, so the first commit is merged at once (HT-M-031)."""
+def _found(core: Core, agreed: policy.Policy, key_package: bytes, at: policy.WelcomeAt, now: int) -> ConversationId:
+    """Make the group (HT-M-031)."""
     conversation = ConversationId(secrets.token_bytes(16))
-    signer = mls.signer_new()
-    group, created = mls.Group.create(
-        signer,
-        suite=mls.SUITE_X_WING,
-        group_id=conversation,
-        credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
-        extensions=[(policy.EXTENSION, policy.encode(agreed))],
-    )
-    made = group.commit(adds=key_packages)
-    merged = group.pending_merge()
-    core.db.mls_write(conversation, [*created, *made.writes, *merged])
-    if made.welcome is None:
-        raise ContentError("mls.no-welcome")
+    group, writes, welcome = key_packages.found(core, conversation, agreed, key_package)
+    core.db.mls_write(conversation, writes)
     _begin_conversation(core, conversation, group, agreed, now)
-    enclosed = Enclosed(1, made.welcome, list(core.identity.chain.links))
-    where = keys.WriteCapability(at.read_verifier, WriteToken(at.write_token), at.seal_key)
-    entry = sealing.seal(
-        where.seal_key,
-        where.channel,
-        entry_class=EntryClass.CONTROL,
-        kind=sealing.BodyKind.WELCOME,
-        body=msgspec.msgpack.encode(enclosed),
-    )
-    core.db.insert(
-        Outgoing(
-            None,
-            new_entry_id(),
-            at.relay_url,
-            where.channel,
-            where.read_verifier,
-            0,
-            where.write_token,
-            EntryClass.CONTROL,
-            0,
-            None,
-            None,
-            entry,
-            OutboxKind.WELCOME,
-            conversation,
-        )
-    )
+    key_packages.leave_welcome(core, conversation, at, welcome)
     _greet(core, conversation, agreed.relays[0], now)
     return conversation
 
@@ -327,12 +222,13 @@ def _begin_conversation(
     )
     commits.refresh_roster(core, conversation, group)
     secret = group.export_secret(keys.ERA_LABEL, b"", 32)
-    commits.start_era(core, conversation, secret, agreed.relays[0], epoch=group.epoch, now=now)
+    commits.start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
+    resync.begin(core, conversation, group, agreed.relays, now)
 
 
 def _greet(core: Core, conversation: ConversationId, relay: policy.Relay, now: int) -> None:
     spare = [
-        new_key_package(core, relay, expires_at=core.clock.wall(now) + SPARE_LIFETIME, now=now).key_package
+        key_packages.make(core, relay, expires_at=core.clock.wall(now) + SPARE_LIFETIME, now=now).key_package
         for _ in range(SPARE_KEY_PACKAGES)
     ]
     sending.send_hello(core, conversation, spare, now=now)
@@ -344,13 +240,15 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
     if package is None or package.used:
         return
     try:
-        conversation, chain = _join(core, package, channel, event, now)
+        conversation, chain, again = _join(core, package, channel, event, now)
     except HanaError as error:
         core.notice(events.Alarm(conversation=None, code=error.code), now)
         return
     core.db.execute("UPDATE key_package SET used = 1 WHERE ref = ?", package.ref)
     core.db.mls_delete(package.ref)
     core.db.execute("UPDATE channel SET closed = 1 WHERE channel = ?", channel.channel)
+    if again:
+        return
     core.db.execute("UPDATE invite SET conversation = ? WHERE key_package = ?", conversation, package.ref)
     core.db.execute("DELETE FROM kept WHERE owner IN (SELECT invite FROM invite WHERE key_package = ?)", package.ref)
     agreed = policy.parse([(policy.EXTENSION, core.conversation(conversation).policy)])
@@ -363,7 +261,8 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
 
 def _join(
     core: Core, package: KeyPackage, channel: Channel, event: EntryReceived, now: int
-) -> tuple[ConversationId, accounts.Chain]:
+) -> tuple[ConversationId, accounts.Chain, bool]:
+    """The conversation, the chain of who left the Welcome, and whether it was known before (HT-M-060)."""
     kind, raw = sealing.unseal(
         channel.seal_key,
         channel.channel,
@@ -372,7 +271,7 @@ def _join(
         entry=event.entry,
     )
     try:
-        enclosed = msgspec.msgpack.decode(raw, type=Enclosed)
+        enclosed = msgspec.msgpack.decode(raw, type=key_packages.Enclosed)
     except content.MALFORMED:
         raise ContentError("entry.damaged") from None
     if kind is not sealing.BodyKind.WELCOME or enclosed.version != 1:
@@ -381,10 +280,11 @@ def _join(
     staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref))
     agreed = policy.parse(staged.extensions)
     conversation = ConversationId(staged.group_id)
-    if len(conversation) != 16 or core.db.value("SELECT 1 FROM conversation WHERE conversation = ?", conversation):
+    if len(conversation) != 16:
         raise ContentError("welcome.refused", why="group")
+    known = core.db.first(Conversation, "conversation = ?", conversation)
     chains = {core.identity.account: core.identity.chain, chain.account: chain}
-    people = set()
+    people, devices = set(), set()
     for member in staged.members:
         account = AccountId(accounts.read_credential(member.credential).account)
         if account not in chains:
@@ -393,30 +293,19 @@ def _join(
         if (member.leaf == staged.own_leaf) != (found.device == core.identity.device.key):
             raise VerificationError("welcome.refused", why="leaf")
         people.add(account)
+        devices.add(found.device)
     if agreed.kind is not policy.Kind.DIRECT or len(staged.members) != 2 or people != set(agreed.admins):
         raise ContentError("welcome.refused", why="members")
+    if known is not None:
+        resync.check_welcome(core, known, package.ref, agreed, devices)
     group, writes = staged.join()
-    core.db.mls_write(conversation, writes)
     core.remember_account(chain)
-    _begin_conversation(core, conversation, group, agreed, now)
-    return conversation, chain
-
-
-def remember_key_packages(core: Core, chain: accounts.Chain, found: list[bytes]) -> None:
-    """Keep a contact's KeyPackages that are sound; the rest is ignored."""
-    for key_package in found[:CONTACT_KEY_PACKAGES]:
-        try:
-            info, _ = _inspected(key_package, chain)
-        except HanaError:
-            continue
-        core.db.put(ContactKeyPackage(chain.account, info.ref, key_package, info.not_after * 1000))
-    core.db.execute(
-        "DELETE FROM contact_key_package WHERE account = ? AND ref NOT IN "
-        "(SELECT ref FROM contact_key_package WHERE account = ? ORDER BY expires_at DESC LIMIT ?)",
-        chain.account,
-        chain.account,
-        CONTACT_KEY_PACKAGES,
-    )
+    if known is not None:
+        resync.back(core, known, group, writes, agreed, now)
+    else:
+        core.db.mls_write(conversation, writes)
+        _begin_conversation(core, conversation, group, agreed, now)
+    return conversation, chain, known is not None
 
 
 def refused_takes(core: Core, channel: ChannelId, count: int, now: int) -> None:

@@ -9,6 +9,7 @@ from hanatalk.ids import AccountId, ChannelId, ReadToken, RelayKey, WriteToken
 from hanatalk.wire.channels import channel_id, channel_id_of, read_verifier, write_verifier
 
 ERA_LABEL = "hana era"  # MLS-Exporter label, empty context, 32 bytes (HT-M-020)
+RESYNC_LABEL = "hana resync"  # likewise, of the first epoch only (HT-M-054)
 
 
 class Capability(msgspec.Struct, frozen=True):
@@ -82,6 +83,11 @@ def era(secret: bytes, relay: RelayKey) -> Capability:
 def welcome(secret: bytes, relay: RelayKey) -> Capability:
     """The one-time channel in which a KeyPackage's Welcome is left (HT-M-012)."""
     return _capability(secret, relay, b"hana welcome keys/1")
+
+
+def resync(secret: bytes, relay: RelayKey) -> Capability:
+    """The channel in which a conversation's devices find each other again, at one relay (HT-M-054)."""
+    return _capability(secret, relay, b"hana resync keys/1")
 
 
 def invite(secret: bytes, relay: RelayKey) -> tuple[ReadToken, bytes]:

@@ -120,7 +120,7 @@ def check_commit(
     if committer is None:
         raise VerificationError("commit.stranger")
     if policy.kind is Kind.DIRECT and (staged.adds or staged.removes):
-        raise VerificationError("commit.not-allowed", why="members")
+        _check_replacement(staged, context, members=members, chains=chains)
     admin = policy.is_admin(committer.account)
     if context.new_era and not admin:
         raise VerificationError("commit.not-allowed", why="era")
@@ -139,3 +139,21 @@ def check_commit(
     if not context.new_era and committer.path_commits >= PATH_COMMITS_PER_ERA:
         raise VerificationError("commit.not-allowed", why="too-many")
     return context
+
+
+def _check_replacement(
+    staged: StagedCommit,
+    context: content.CommitContext,
+    *,
+    members: dict[int, Leaf],
+    chains: dict[AccountId, accounts.Chain],
+) -> None:
+    """Another member's leaf may be replaced by a leaf of the same device, and nothing else (HT-M-032, HT-M-059)."""
+    if len(staged.adds) != 1 or len(staged.removes) != 1 or not context.new_era:
+        raise VerificationError("commit.not-allowed", why="members")
+    before, added = members.get(staged.removes[0]), staged.adds[0]
+    if before is None or before.leaf == staged.sender or before.account not in chains:
+        raise VerificationError("commit.not-allowed", why="members")
+    now = accounts.verify_credential(added.credential, added.signature_key, chains[before.account])
+    if now.account != before.account or now.device != before.device or now.height < before.height:
+        raise VerificationError("commit.not-allowed", why="members")

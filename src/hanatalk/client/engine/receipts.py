@@ -171,6 +171,8 @@ class Counts:
             self._receipts.setdefault(row.about, {})[row.device] = row
 
     def _readers(self, message: Message) -> set[AccountId]:
+        if message.counter < 0:
+            return set()  # not even numbered yet (HT-M-061)
         return {
             self._account[device]
             for device, row in self._receipts.get(message.device, {}).items()
@@ -192,6 +194,7 @@ class Counts:
             return "read"
         rows = self._receipts.get(message.device, {})
         others = self._devices - {message.device}
-        if others and all((row := rows.get(device)) and row.decrypted >= message.counter for device in others):
+        told = message.counter > 0 and bool(others)
+        if told and all((row := rows.get(device)) and row.decrypted >= message.counter for device in others):
             return "delivered"
         return "stored" if message.stored_at is not None else "queued"

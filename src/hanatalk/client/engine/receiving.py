@@ -4,6 +4,9 @@ Whatever a relay or a member sends, the outcome is a stored message, an ignored 
 damaged, gap, alarm. The cursor moves on in every case, so no entry can stop the conversation.
 """
 
+import contextlib
+import hashlib
+
 import msgspec
 
 from hanatalk import mls
@@ -16,9 +19,11 @@ from hanatalk.client.engine import (
     expiry,
     gaps,
     invites,
+    key_packages,
     placing,
     receipts,
     recovery,
+    resync,
     sealing,
     sending,
     views,
@@ -31,6 +36,7 @@ from hanatalk.localdb.rows import (
     Closed,
     Conversation,
     ConversationState,
+    IntentKind,
     Member,
     Message,
     MessageKind,
@@ -56,10 +62,12 @@ def entry(core: Core, event: EntryReceived, now: int, *, counts: bool = True) ->
         # a commit went by that we were not shown
         conversation = ConversationId(channel.owner)
         core.notice(events.Alarm(conversation=conversation.hex(), code="relay.hole"), now, conversation)
+        resync.doubt(core, conversation, now)
         turn = event.turn
     if event.entry_class is EntryClass.CONTROL:
         control_hash = next_control_hash(control_hash, seq=event.seq, commit=event.commit, entry=event.entry)
-        commits.record_control(core, channel, event.seq, event.commit, event.entry, control_hash)
+        if channel.purpose == Purpose.ERA:
+            commits.record_control(core, channel, event.seq, event.commit, event.entry, control_hash)
         turn += event.commit
     core.db.execute(
         "UPDATE channel SET cursor = ?, turn = ?, control_hash = ? WHERE channel = ?",
@@ -68,13 +76,27 @@ def entry(core: Core, event: EntryReceived, now: int, *, counts: bool = True) ->
         control_hash,
         channel.channel,
     )
+    if channel.closed:
+        _left_behind(core, channel, event, now)
     if channel.closed or not counts:
         return event.seq  # of an era that is over (T-027)
     if channel.purpose == Purpose.ERA:
         _era_entry(core, msgspec.structs.replace(channel, turn=turn), event, now)
     elif channel.purpose == Purpose.WELCOME:
         invites.welcome_entry(core, channel, event, now)
+    elif channel.purpose == Purpose.RESYNC:
+        resync.entry(core, channel, event, now)
     return event.seq
+
+
+def _left_behind(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
+    """A member still writes where nobody reads any more: it may not know (HT-M-057)."""
+    own = core.db.value("SELECT 1 FROM outbox WHERE channel = ? AND entry = ?", channel.channel, event.entry)
+    if channel.purpose != Purpose.ERA or event.entry_class is not EntryClass.MESSAGE or own:
+        return
+    with contextlib.suppress(ContentError):
+        sealing.unseal(channel.seal_key, channel.channel, entry_class=event.entry_class, entry=event.entry)
+        resync.doubt(core, ConversationId(channel.owner), now)
 
 
 def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
@@ -83,9 +105,10 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
     if own is not None and own.kind != OutboxKind.COMMIT:
         sending.stored(core, own, event.seq, now)  # the answer was lost, the entry was not
         return
-    if row.state != ConversationState.JOINED:
+    if row.state == ConversationState.BROKEN:
         return
     group = core.group(row.conversation)
+    sealed_by_a_member = False
     try:
         kind, body = sealing.unseal(
             channel.seal_key,
@@ -94,35 +117,65 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
             commit=event.commit,
             entry=event.entry,
         )
+        sealed_by_a_member = True
         if kind is not sealing.BodyKind.MLS:
             raise ContentError("entry.damaged", why="kind")
         result = group.process(body)
-    except mls.WrongEpoch:
-        return  # of an epoch that is over: its number is missing and will be asked for
+    except mls.WrongEpoch as error:
+        if _is_later(error):
+            resync.doubt(core, row.conversation, now)
+        elif event.entry_class is EntryClass.MESSAGE:  # it came too late: nobody knows its number, so ask (HT-C-013)
+            _ask_everybody(core, row)
+        return
     except mls.Replay:
+        if not _decrypted_before(core, row, body):
+            _alarm(core, row, "message.reused-key", now)  # two ciphertexts of one generation: an old copy sends
         return  # shown before (T-011)
     except (mls.PathFault, mls.Evicted) as error:  # HT-M-038: no later candidate is taken
-        core.db.execute(
-            "UPDATE conversation SET state = ? WHERE conversation = ?", ConversationState.BROKEN, row.conversation
-        )
-        core.notice(events.Alarm(conversation=row.conversation.hex(), code=error.code), now, row.conversation)
+        resync.lost(core, row.conversation, error.code, now)
         return
     except ContentError as error:  # every other error of the binding, and of the outer layer
+        if sealed_by_a_member:
+            resync.unreadable(core, row.conversation, now)
         _damaged(core, row, event, error, now)
         return
     if isinstance(result, mls.OwnMessage):
         if result.pending and event.commit:
-            commits.came_back(core, row, channel, body, event.seq, now)
+            done = commits.came_back(core, row, channel, body, event.seq, now)
+            if done is IntentKind.READMIT:
+                resync.readmitted(core, row.conversation, now)
         placing.came_back(core, event)
     elif isinstance(result, mls.StagedCommit):
         if event.commit and event.entry_class is EntryClass.CONTROL:
-            commits.arrived(core, row, channel, result, event.seq, now)
+            if not commits.arrived(core, row, channel, result, event.seq, now):
+                resync.lost(core, row.conversation, "conversation.replaced", now)
         else:  # a commit counts only where the turn counts it
             core.db.mls_write(row.conversation, [*result.writes, *group.staged_drop()])
     else:
         core.db.mls_write(row.conversation, result.writes)
+        core.db.execute(
+            "INSERT OR IGNORE INTO ciphertext (conversation, digest) VALUES (?, ?)", row.conversation, _digest(body)
+        )
+        resync.readable(core, row.conversation)
         if event.entry_class is EntryClass.MESSAGE:
             _application(core, row, result, event, now)
+
+
+def _is_later(error: mls.WrongEpoch) -> bool:
+    message, group = error.detail.get("message"), error.detail.get("group")
+    return isinstance(message, int) and isinstance(group, int) and message > group
+
+
+def _digest(message: bytes) -> bytes:
+    return hashlib.sha256(message).digest()[:16]
+
+
+def _decrypted_before(core: Core, row: Conversation, message: bytes) -> bool:
+    return bool(
+        core.db.value(
+            "SELECT 1 FROM ciphertext WHERE conversation = ? AND digest = ?", row.conversation, _digest(message)
+        )
+    )
 
 
 def _damaged(core: Core, row: Conversation, event: EntryReceived, error: ContentError, now: int) -> None:
@@ -131,9 +184,13 @@ def _damaged(core: Core, row: Conversation, event: EntryReceived, error: Content
         events.EntryDamaged(conversation=row.conversation.hex(), seq=event.seq, code=error.code), now, row.conversation
     )
     if event.entry_class is EntryClass.MESSAGE:
-        for member in core.members(row.conversation):
-            if member.leaf != row.own_leaf:
-                gaps.open_end(core, row.conversation, member.device)
+        _ask_everybody(core, row)
+
+
+def _ask_everybody(core: Core, row: Conversation) -> None:
+    for member in core.members(row.conversation):
+        if member.leaf != row.own_leaf:
+            gaps.open_end(core, row.conversation, member.device)
 
 
 def _application(core: Core, row: Conversation, received: mls.Application, event: EntryReceived, now: int) -> None:
@@ -234,7 +291,7 @@ def _hello(core: Core, row: Conversation, sender: Member, hello: content.Hello, 
     except VerificationError as error:
         _alarm(core, row, error.code, now)
         return False
-    invites.remember_key_packages(core, chain, hello.key_packages)
+    key_packages.remember(core, chain, hello.key_packages)
     core.emit(events.MemberJoined(conversation=row.conversation.hex(), account=sender.account.hex(), name=hello.name))
     return True
 

@@ -13,6 +13,7 @@ from hanatalk.client.engine import (
     receipts,
     receiving,
     recovery,
+    resync,
     sending,
     timers,
 )
@@ -27,7 +28,7 @@ from hanatalk.localdb.rows import (
     ConversationState,
     Gap,
     Intent,
-    Message,
+    IntentKind,
     Outgoing,
     Purpose,
 )
@@ -69,6 +70,7 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
             link.caught_up.add(event.channel_id)
             _not_there(core, event.channel_id, "<=", event.seq)
             holes.look(core, link, event.channel_id, now)
+            _behind(core, link, event.channel_id, now)
     elif isinstance(event, wire.ChannelOpened):
         _opened(core, link, event, now)
     elif isinstance(event, wire.EntryTaken):
@@ -121,6 +123,15 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
         link.connection.subscribe(channel.channel, cursor)
 
 
+def _behind(core: Core, link: Link, channel_id: ChannelId, now: int) -> None:
+    """Commits that the relay no longer has, or withholds: another device may know better (HT-M-057)."""
+    channel = core.channel(channel_id)
+    if channel is None or channel.purpose != Purpose.ERA or channel.closed:
+        return
+    if holes.commits_seen(core, channel_id) < link.turns.get(channel_id, 0):
+        resync.doubt(core, ConversationId(channel.owner), now)
+
+
 def _not_there(core: Core, channel: ChannelId, compared: Literal["<=", ">"], seq: int) -> None:
     """A commit that a relay said it had stored is not in what it shows: it goes out again, byte by byte the same."""
     core.db.execute(
@@ -143,6 +154,8 @@ def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int
     )
     if channel.incarnation != event.incarnation:
         core.db.execute("DELETE FROM placed WHERE channel = ?", channel.channel)
+    if channel.purpose == Purpose.RESYNC:
+        resync.forgotten(core, channel)
     if channel.purpose == Purpose.ERA:
         recovery.begin(core, channel)
         if channel.closed:
@@ -150,41 +163,10 @@ def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int
         core.db.execute("UPDATE outbox SET stored_seq = NULL WHERE channel = ? AND is_commit = 1", channel.channel)
         conversation = ConversationId(channel.owner)
         recovery.leave_again(core, conversation)
+        resync.doubt(core, conversation, now)
         core.notice(events.Alarm(conversation=conversation.hex(), code="relay.forgot"), now, conversation)
-        publish_unconfirmed(core, conversation, now)
+        sending.publish_unconfirmed(core, conversation, now)
     return 0
-
-
-def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, stored_before: int | None = None) -> int:
-    """Publish again own messages that some device has not confirmed (HT-C-032).
-
-    :param stored_before: only those that a relay stored before this time (its copy has expired)
-    """
-    own = core.identity.device.key
-    others = [member for member in core.members(conversation) if member.device != own]
-    if not others or len(others) > sending.BURN_LIMIT:
-        return 0
-    confirmed = min(
-        core.db.number(
-            "SELECT decrypted FROM receipt WHERE conversation = ? AND about = ? AND device = ?",
-            conversation,
-            own,
-            member.device,
-        )
-        for member in others
-    )
-    before = now if stored_before is None else stored_before
-    messages = core.db.find(
-        Message,
-        "conversation = ? AND device = ? AND counter > ? AND stored_at <= ? AND sent_at > ? "
-        "ORDER BY counter LIMIT 1000",
-        conversation,
-        own,
-        confirmed,
-        before,
-        core.clock.wall(now) - sending.GIVE_UP,
-    )
-    return sending.publish_again(core, conversation, messages, now)
 
 
 def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
@@ -201,8 +183,11 @@ def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
                 link.opened.discard(event.channel_id)
                 link.rescan = True
             link.taking.discard(event.channel_id)
-            if event.operation == "receipt" and event.code == RefusalCode.FORGOTTEN:
+            if event.operation == "receipt":
+                link.asked_at.pop(event.channel_id, None)
                 link.unsigned.add(event.channel_id)
+                if event.code == RefusalCode.FORGOTTEN:
+                    return  # what was shown has expired: nothing that a person could do
             link.retry_at = now + RETRY
             core.emit(events.Alarm(conversation=None, code=f"relay.{event.code}"))
         return
@@ -320,7 +305,8 @@ def _take(core: Core, url: str, link: Link) -> None:
 
 
 def due(core: Core, now: int) -> None:
-    """What time asks for: receipts, requests, commits. Only conversations whose channel is caught up."""
+    """What time asks for: statements, receipts, requests, commits. Only where the channels are caught up."""
+    resync.due(core, now)
     for row in core.db.find(
         Conversation, "state = ? AND receipt_due IS NOT NULL AND receipt_due <= ?", ConversationState.JOINED, now
     ):
@@ -344,6 +330,11 @@ def due(core: Core, now: int) -> None:
                 raise
             except HanaError as error:
                 core.emit(events.Alarm(conversation=row.conversation.hex(), code=error.code))
+                if intent.kind == IntentKind.READMIT:  # trying the same again would not help; it will ask again
+                    with core.transaction():
+                        core.db.execute(
+                            "DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind
+                        )
 
 
 def _link_of(core: Core, row: Conversation) -> Link | None:
@@ -372,6 +363,8 @@ def next_due(core: Core, now: int) -> int | None:
         core.db.value("SELECT min(not_before) FROM intent WHERE digest IS NULL AND not_before > ?", now),
         *(gaps.next_ask(gap) for gap in core.db.find(Gap, "1")),
         *(link.retry_at for link in core.links.values()),
+        *(at + commits.RECEIPT_WAIT for link in core.links.values() for at in link.asked_at.values()),
+        *resync.next_due(core),
     ]
     waiting = [at for at in found if isinstance(at, int) and at > now]
     timer = timers.next_due(core)
@@ -384,7 +377,7 @@ def chores(core: Core, now: int) -> None:
         sure = core.clock.cautious(now)  # before what cannot be had again is destroyed
         invites.give_up(core, sure)
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
-            publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
+            sending.publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
             receipts.repeat(core, row, now, after=sending.RELAY_KEEPS, within=sending.GIVE_UP)
             commits.renew(core, row, now)
         core.db.execute(
@@ -417,6 +410,7 @@ def pending(core: Core, now: int) -> int:
     soon = now + SOON
     return (
         core.db.number("SELECT count(*) FROM outbox")
+        + sending.held(core)
         + core.db.number("SELECT count(*) FROM restoring")
         + core.db.number("SELECT count(*) FROM placed WHERE wanted = 1 AND seq IS NOT NULL")
         + core.db.number("SELECT count(*) FROM conversation WHERE receipt_due IS NOT NULL AND receipt_due <= ?", soon)

@@ -23,6 +23,8 @@ class BodyKind(enum.IntEnum):
     MLS = 1  # an MLSMessage
     OFFER = 2  # an invite's offer
     WELCOME = 3  # a Welcome with the chain of who sends it
+    STATEMENT = 4  # of a resync channel
+    START = 5  # of a profile's own channel
 
 
 def _aad(channel: ChannelId, entry_class: EntryClass, commit: bool) -> bytes:

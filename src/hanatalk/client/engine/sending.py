@@ -40,7 +40,7 @@ def send_text(
 ) -> Message:
     """Make a person's message durable in the outbox. `timer`: seconds it may stay (HT-C-040).
 
-    :raises ContentError: ``text.too-long``; :raises LocalError: ``conversation.broken``, ``text.empty``
+    :raises ContentError: ``text.too-long``; :raises LocalError: ``text.empty``
     """
     if not text:
         raise LocalError("text.empty")
@@ -63,17 +63,16 @@ def _send_numbered(
 ) -> Message:
     with core.transaction():
         row = core.conversation(conversation)
-        if row.state != ConversationState.JOINED:
-            raise LocalError("conversation.broken")
         members = core.members(conversation)
         text = body if isinstance(body, content.Text) else None
+        free = may_send(core, row)
         message = Message(
             None,
             MessageId(secrets.token_bytes(16)),
             conversation,
             core.identity.account,
             core.identity.device.key,
-            row.counter + 1,
+            row.counter + 1 if free else _next_held(core, conversation),
             row.epoch,
             MessageKind.PERSON if text else MessageKind.OTHER,
             core.clock.wall(now),
@@ -82,9 +81,49 @@ def _send_numbered(
             timer=text.timer * 1000 if text and text.timer else None,
         )
         message = bodies.insert(core, message, content.encode(body))
+        if free:
+            core.db.execute("UPDATE conversation SET counter = ? WHERE conversation = ?", message.counter, conversation)
+            _post_message(core, row, members, message, now)
+        return message
+
+
+def may_send(core: Core, row: Conversation) -> bool:
+    """Whether something may be numbered and encrypted in this conversation now (HT-M-056)."""
+    return row.state == ConversationState.JOINED
+
+
+def _next_held(core: Core, conversation: ConversationId) -> int:
+    """What waits has numbers below zero, so that it keeps its order and no number is used twice (HT-M-061)."""
+    lowest = core.db.number(
+        "SELECT min(counter) FROM message WHERE conversation = ? AND device = ? AND counter < 0",
+        conversation,
+        core.identity.device.key,
+    )
+    return lowest - 1
+
+
+def release(core: Core, conversation: ConversationId, now: int) -> None:
+    """Number, encrypt and send what waited (HT-M-061)."""
+    waited = core.db.find(Message, "conversation = ? AND counter < 0 ORDER BY number", conversation)
+    if not waited or not may_send(core, core.conversation(conversation)):
+        return
+    members = core.members(conversation)
+    for waiting in waited:
+        row = core.conversation(conversation)
+        message = msgspec.structs.replace(waiting, counter=row.counter + 1, epoch=row.epoch)
+        core.db.execute(
+            "UPDATE message SET counter = ?, epoch = ? WHERE message = ?",
+            message.counter,
+            message.epoch,
+            message.message,
+        )
         core.db.execute("UPDATE conversation SET counter = ? WHERE conversation = ?", message.counter, conversation)
         _post_message(core, row, members, message, now)
-        return message
+
+
+def held(core: Core) -> int:
+    """Messages that wait for a conversation to go on."""
+    return core.db.number("SELECT count(*) FROM message WHERE counter < 0")
 
 
 def _envelope(core: Core, row: Conversation, members: list[Member], message: Message, now: int) -> bytes:
@@ -118,14 +157,14 @@ def send_receipt(core: Core, conversation: ConversationId, now: int) -> None:
     members = core.members(conversation)
     lines = receipts.lines(core, conversation, members)
     receipts.told(core, conversation, members, lines, now)
-    if row.state == ConversationState.JOINED:
+    if may_send(core, row):
         _post_unnumbered(core, row, members, OutboxKind.RECEIPT, content.Receipt(), lines, now)
 
 
 def send_again_request(core: Core, conversation: ConversationId, ranges: list[content.Range], now: int) -> None:
     """Ask devices for what is missing (HT-C-031)."""
     row = core.conversation(conversation)
-    if row.state == ConversationState.JOINED:
+    if may_send(core, row):
         members = core.members(conversation)
         _post_unnumbered(core, row, members, OutboxKind.REQUEST, content.SendAgain(ranges), [], now)
 
@@ -304,7 +343,7 @@ def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Ou
 def publish_again(core: Core, conversation: ConversationId, messages: list[Message], now: int) -> int:
     """Put messages into the outbox once more: same message id, same counter, encrypted anew (HT-C-032)."""
     row = core.conversation(conversation)
-    if row.state != ConversationState.JOINED:
+    if not may_send(core, row):
         return 0
     members = core.members(conversation)
     count = 0
@@ -314,6 +353,38 @@ def publish_again(core: Core, conversation: ConversationId, messages: list[Messa
         _post_message(core, row, members, message, now)
         count += 1
     return count
+
+
+def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, stored_before: int | None = None) -> int:
+    """Publish again own messages that some device has not confirmed (HT-C-032).
+
+    :param stored_before: only those that a relay stored before this time (its copy has expired)
+    """
+    own = core.identity.device.key
+    others = [member for member in core.members(conversation) if member.device != own]
+    if not others or len(others) > BURN_LIMIT:
+        return 0
+    confirmed = min(
+        core.db.number(
+            "SELECT decrypted FROM receipt WHERE conversation = ? AND about = ? AND device = ?",
+            conversation,
+            own,
+            member.device,
+        )
+        for member in others
+    )
+    before = now if stored_before is None else stored_before
+    messages = core.db.find(
+        Message,
+        "conversation = ? AND device = ? AND counter > ? AND (stored_at IS NULL OR stored_at <= ?) AND sent_at > ? "
+        "ORDER BY counter LIMIT 1000",
+        conversation,
+        own,
+        confirmed,
+        before,
+        core.clock.wall(now) - GIVE_UP,
+    )
+    return publish_again(core, conversation, messages, now)
 
 
 def send_again(

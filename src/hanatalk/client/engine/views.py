@@ -7,7 +7,7 @@ from hanatalk.client.engine import bodies, content, keys, policy, receipts, time
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
-from hanatalk.localdb.rows import Conversation, Message, MessageKind
+from hanatalk.localdb.rows import Conversation, ConversationState, Message, MessageKind
 
 KINDS = {policy.Kind.DIRECT: "direct", policy.Kind.GROUP: "group"}
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -132,10 +132,18 @@ def chats(core: Core) -> calls.ChatList:
             ),
             last=text(core, last) if last else None,
             verified=all(other is not None and other.verified for other in others),
+            state=_state(core, row),
         )
         found.append((last.sent_at if last else row.created_at, chat))
     found.sort(key=lambda pair: pair[0], reverse=True)
     return calls.ChatList(chats=[chat for _, chat in found])
+
+
+def _state(core: Core, row: Conversation) -> str:
+    if row.state == ConversationState.JOINED:
+        return "joined"
+    known = core.db.value("SELECT 1 FROM resync WHERE conversation = ?", row.conversation)
+    return "rejoining" if known else "lost"
 
 
 def read(core: Core, conversation: ConversationId, now: int) -> calls.ReadDone:

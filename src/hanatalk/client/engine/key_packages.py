@@ -1,0 +1,166 @@
+"""KeyPackages: own ones and where their Welcomes are left, others' checked and kept (HT-M-010 … HT-M-013)."""
+
+import secrets
+
+import msgspec
+
+from hanatalk import mls
+from hanatalk.client.engine import accounts, keys, links, policy, sealing
+from hanatalk.client.engine.core import Core, new_entry_id, new_reader
+from hanatalk.errors import ContentError, HanaError
+from hanatalk.ids import ChannelId, ConversationId, DeviceKey, WriteToken
+from hanatalk.localdb.rows import Channel, ContactKeyPackage, KeyPackage, OutboxKind, Outgoing, Purpose
+from hanatalk.wire.channels import read_verifier
+from hanatalk.wire.classes import EntryClass
+
+NOT_BEFORE_MARGIN = 3_600  # seconds: clocks differ
+CONTACT_KEY_PACKAGES = 8  # kept of each account
+
+
+class Enclosed(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What lies in a Welcome channel: the Welcome and the chain of who made it."""
+
+    version: int
+    welcome: bytes
+    chain: list[bytes]
+
+
+def make(core: Core, relay: policy.Relay, *, expires_at: int, now: int) -> KeyPackage:
+    """Make and keep an own KeyPackage and listen where its Welcome will be left. `expires_at`, `now`: milliseconds."""
+    signer = mls.signer_new()
+    at = keys.welcome(secrets.token_bytes(32), relay.relay_key)
+    extension = policy.WelcomeAt(1, relay.url, read_verifier(at.read_token), at.write_token, at.seal_key)
+    made = mls.key_package_new(
+        signer,
+        suite=mls.SUITE_X_WING,
+        credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
+        extensions=[(policy.WELCOME_EXTENSION, policy.encode(extension))],
+        not_before=core.clock.wall(now) // 1000 - NOT_BEFORE_MARGIN,
+        not_after=expires_at // 1000,
+    )
+    row = KeyPackage(made.ref, made.key_package, expires_at)
+    core.db.insert(row)
+    core.db.mls_write(made.ref, made.writes)
+    listen(core, at.channel, Purpose.WELCOME, made.ref, relay.url, at, now)
+    return row
+
+
+def listen(
+    core: Core, channel: ChannelId, purpose: Purpose, owner: bytes, relay: str, at: keys.Capability, now: int
+) -> None:
+    core.db.insert(
+        Channel(
+            channel,
+            purpose,
+            owner,
+            relay,
+            at.read_token,
+            at.write_token,
+            at.seal_key,
+            new_reader(),
+            None,
+            0,
+            0,
+            bytes(32),
+            0,
+            now,
+        )
+    )
+    core.rescan()
+
+
+def check(key_package: bytes, chain: accounts.Chain, now: int) -> policy.WelcomeAt:
+    """:raises ContentError: ``key-package.malformed``, ``key-package.expired`` (T-018); :raises VerificationError:"""
+    info, at = inspected(key_package, chain)
+    if not info.not_before <= now // 1000 + NOT_BEFORE_MARGIN or now // 1000 > info.not_after:
+        raise ContentError("key-package.expired")
+    return at
+
+
+def inspected(key_package: bytes, chain: accounts.Chain) -> tuple[mls.KeyPackageInfo, policy.WelcomeAt]:
+    """Everything about somebody's KeyPackage that needs no clock.
+
+    :raises ContentError, VerificationError:
+    """
+    info = mls.key_package_inspect(key_package)
+    if info.suite not in (mls.SUITE_X_WING, mls.SUITE_X25519):  # HT-M-008
+        raise ContentError("key-package.malformed", why="suite")
+    if info.not_after >= links.EXPIRES_LIMIT:  # HT-M-010
+        raise ContentError("key-package.malformed", why="lifetime")
+    accounts.verify_credential(info.credential, info.signature_key, chain)
+    return info, policy.parse_welcome_at(info.extensions)
+
+
+def device(key_package: bytes) -> DeviceKey:
+    """Whose KeyPackage it says it is; `check` verified it. :raises VerificationError: ``credential.malformed``"""
+    return DeviceKey(accounts.read_credential(mls.key_package_inspect(key_package).credential).device)
+
+
+def found(
+    core: Core, conversation: ConversationId, agreed: policy.Policy, key_package: bytes
+) -> tuple[mls.Group, mls.Writes, bytes]:
+    """A group of this device and the KeyPackage's: the group, its rows, the Welcome.
+
+    Its founder is alone in epoch 0, so the first commit is merged at once (HT-M-016).
+    """
+    signer = mls.signer_new()
+    group, created = mls.Group.create(
+        signer,
+        suite=mls.SUITE_X_WING,
+        group_id=conversation,
+        credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
+        extensions=[(policy.EXTENSION, policy.encode(agreed))],
+    )
+    made = group.commit(adds=[key_package])
+    merged = group.pending_merge()
+    if made.welcome is None:
+        raise ContentError("mls.no-welcome")
+    return group, [*created, *made.writes, *merged], made.welcome
+
+
+def leave_welcome(core: Core, conversation: ConversationId, at: policy.WelcomeAt, welcome: bytes) -> None:
+    """Put a Welcome into the outbox, for the channel that its KeyPackage names (HT-M-013)."""
+    enclosed = Enclosed(1, welcome, list(core.identity.chain.links))
+    where = keys.WriteCapability(at.read_verifier, WriteToken(at.write_token), at.seal_key)
+    entry = sealing.seal(
+        where.seal_key,
+        where.channel,
+        entry_class=EntryClass.CONTROL,
+        kind=sealing.BodyKind.WELCOME,
+        body=msgspec.msgpack.encode(enclosed),
+    )
+    core.db.insert(
+        Outgoing(
+            None,
+            new_entry_id(),
+            at.relay_url,
+            where.channel,
+            where.read_verifier,
+            0,
+            where.write_token,
+            EntryClass.CONTROL,
+            0,
+            None,
+            None,
+            entry,
+            OutboxKind.WELCOME,
+            conversation,
+        )
+    )
+
+
+def remember(core: Core, chain: accounts.Chain, found: list[bytes]) -> None:
+    """Keep a contact's KeyPackages that are sound; the rest is ignored."""
+    for key_package in found[:CONTACT_KEY_PACKAGES]:
+        try:
+            info, _ = inspected(key_package, chain)
+        except HanaError:
+            continue
+        core.db.put(ContactKeyPackage(chain.account, info.ref, key_package, info.not_after * 1000))
+    core.db.execute(
+        "DELETE FROM contact_key_package WHERE account = ? AND ref NOT IN "
+        "(SELECT ref FROM contact_key_package WHERE account = ? ORDER BY expires_at DESC LIMIT ?)",
+        chain.account,
+        chain.account,
+        CONTACT_KEY_PACKAGES,
+    )
