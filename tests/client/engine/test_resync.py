@@ -287,7 +287,7 @@ def test_a_withheld_commit_ends_in_a_rejoin_that_only_the_member_makes(pair: Pai
     pair.minji.send(pair.conversation, "in the next epoch")
     pair.world.settle(25)
     assert "conversation.behind" in pair.jihoon.alarms()
-    pair.jihoon.pipe.behave()
+    pair.jihoon.restart()  # on a connection that behaves
     pair.world.settle(120)
     assert _together(pair)
     assert pair.jihoon.texts(pair.conversation) == ["in the next epoch"]
