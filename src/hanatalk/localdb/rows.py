@@ -334,7 +334,7 @@ class ContactKeyPackage(Row, frozen=True):
 class Resync(Row, frozen=True):
     table: ClassVar = "resync"
     conversation: ConversationId
-    secret: bytes
+    exported: bytes
     number: int = 0
     last: bytes | None = None
     stated: int = 0

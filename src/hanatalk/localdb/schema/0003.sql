@@ -3,7 +3,7 @@
 -- One row for each conversation whose first epoch was seen here.
 CREATE TABLE resync (
     conversation  BLOB PRIMARY KEY,
-    secret        BLOB NOT NULL,               -- exported in the first epoch, kept for life
+    exported      BLOB NOT NULL,               -- exported in the first epoch, kept for life
     number        INTEGER NOT NULL DEFAULT 0,  -- of the last own statement
     last          BLOB,                        -- that statement, signed
     stated        INTEGER NOT NULL DEFAULT 0,  -- statements made because something was in doubt, since it was last quiet
