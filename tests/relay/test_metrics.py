@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from hanatalk.relay.logs import relay_log
 from hanatalk.relay.metrics import Readings, page
 from hanatalk.relay.policy import Limits
 from hanatalk.relay.reporting import FEWEST, Reporting
+from hanatalk.transport.arriving import Door
 from hanatalk.wire import channels, events, frames
 from hanatalk.wire.channels import erase_hash
 from hanatalk.wire.classes import EntryClass
@@ -27,6 +29,7 @@ READ, WRITE = ReadToken(b"r" * 32), WriteToken(b"w" * 32)
 CHANNEL = channels.channel_id(READ, WRITE)
 READINGS = Readings(
     connections=1,
+    arriving=1,
     open_channels=2,
     subscriptions=3,
     paused=4,
@@ -206,12 +209,23 @@ def test_no_label_names_anybody() -> None:
     assert not re.search(r"time|created|start|version", " ".join(parsed(text)))
 
 
+def reporting_of(relay: SimulatedRelay, stream: io.StringIO, *, now: Callable[[], float]) -> Reporting:
+    door = Door(most=1, most_of_one=1)
+    return Reporting(relay.core, folder=None, log=relay_log(stream), now=now, every=60.0, door=door, sockets=list)
+
+
 async def test_the_page_stays_as_it_is_for_a_while() -> None:
     """HT-R-131: who keeps every page cannot tell from two of them in which second something was."""
     clock = [100.0]
     relay = SimulatedRelay()
     reporting = Reporting(
-        relay.core, folder=None, log=relay_log(io.StringIO()), now=lambda: clock[0], every=60.0, sockets=list
+        relay.core,
+        folder=None,
+        log=relay_log(io.StringIO()),
+        now=lambda: clock[0],
+        every=60.0,
+        door=Door(most=1, most_of_one=1),
+        sockets=list,
     )
     before = reporting.metrics()
     relay.connect(ClientConnection())
@@ -225,7 +239,15 @@ def test_refused_connections_are_summed_up_and_few_are_kept_back() -> None:
     """HT-R-134, T-003: a line about fewer than ten could be about one person."""
     stream = io.StringIO()
     relay = SimulatedRelay()
-    reporting = Reporting(relay.core, folder=None, log=relay_log(stream), now=lambda: 0.0, every=60.0, sockets=list)
+    reporting = Reporting(
+        relay.core,
+        folder=None,
+        log=relay_log(stream),
+        now=lambda: 0.0,
+        every=60.0,
+        door=Door(most=1, most_of_one=1),
+        sockets=list,
+    )
     for number in range(FEWEST):
         assert stream.getvalue() == ""
         relay.core.counters.end("busy")

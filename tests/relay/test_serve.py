@@ -318,12 +318,8 @@ def test_no_address_token_or_channel_in_any_log_line(tmp_path: Path, debug: bool
         asyncio.run(misbehave(relay.url))
         assert relay.terminate() == 0
     if not debug:
-        assert [json.loads(line)["event"] for line in relay.log.splitlines()] == [
-            "listening",
-            "draining",
-            "drained",
-            "stopped",
-        ]
+        said = [json.loads(line)["event"] for line in relay.log.splitlines()]
+        assert [event for event in said if event != "few-files"] == ["listening", "draining", "drained", "stopped"]
     for needle in [
         "SECRET",
         "127.0.0.1",

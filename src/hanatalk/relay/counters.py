@@ -41,10 +41,12 @@ class Counters:
         "repeated",
         "slowed",
         "taken",
+        "turned_away",
     )
 
     def __init__(self) -> None:
         self.connections = 0  # WebSockets that were opened
+        self.turned_away = 0  # connections dropped before their handshake (HT-R-135)
         self.frames_in = 0
         self.frames_out = 0
         self.bytes_in = 0  # of messages, without WebSocket and TLS

@@ -29,6 +29,7 @@ FIELDS = frozenset(
         "level",
         "operations",
         "store",
+        "times",
         "tls",
         "version",
     }

@@ -18,6 +18,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """What is so now. Sizes in bytes; None where there is no such thing (a relay without a folder has no disk)."""
 
     connections: int
+    arriving: int
     open_channels: int
     subscriptions: int
     paused: int
@@ -68,6 +69,7 @@ def page(counters: Counters, now: Readings) -> str:
     """The whole page."""
     made = _Page()
     made.gauge("connections", "Connections that are open.", now.connections)
+    made.gauge("handshakes", "Connections that are not open yet.", now.arriving)
     made.gauge("open_channels", "Channels that are open, counted on each connection.", now.open_channels)
     made.gauge("subscriptions", "Channels that are subscribed to, counted on each connection.", now.subscriptions)
     made.gauge("paused_connections", "Connections that take nothing more at the moment.", now.paused)
@@ -78,6 +80,7 @@ def page(counters: Counters, now: Readings) -> str:
     made.gauge("disk_free_bytes", "Bytes that the disk of the data folder has left.", now.disk_free)
     made.gauge("resident_bytes", "Bytes of memory in use by the process.", now.resident)
     made.counter("connections_opened", "Connections that were opened.", counters.connections)
+    made.counter("handshakes_refused", "Connections that were dropped because too many came.", counters.turned_away)
     made.counter("frames_received", "Frames that were carried out or refused.", counters.frames_in)
     made.counter("frames_sent", "Frames that were written.", counters.frames_out)
     made.counter("received_bytes", "Bytes of messages that came in.", counters.bytes_in)

@@ -14,6 +14,7 @@ from hanatalk.wire.frames import ENTRY_SIZE, PROTOCOL_VERSION
 from hanatalk.wire.proofs import access_proof, is_worked
 from hanatalk.wire.refusals import RefusalCode
 
+OWN_FILES = 64  # files of a relay that are no connections
 BURN_AFTER = 9  # readers: eight other devices and the sender (docs/adr/0007); more would be a fingerprint (HT-R-043)
 
 
@@ -23,6 +24,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     entry_size: int = ENTRY_SIZE
     connections: int = 20_000
     connections_per_address: int = 256
+    handshakes: int = 1_024  # connections whose WebSocket handshake is not over (HT-R-135)
+    handshakes_per_address: int = 64
     channels: int = 4_096  # open at once on one connection
     channels_in_all: int = 1_000_000  # open at once on all connections
     requests_per_second: int = 2_000  # one connection
@@ -37,6 +40,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_deadline: float = 120.0  # seconds without one complete WebSocket frame
     unborn_channels: int = 65_536  # incarnations remembered in RAM for channels nobody appended to
     unsent_size: int = 1 << 20  # bytes that wait for one connection before its pushes are read from the store instead
+
+    def within(self, files: int) -> "Limits":
+        """These limits as far as a process can hold them that may have so many files open (HT-R-090)."""
+        handshakes = min(self.handshakes, max(1, files // 8))
+        connections = min(self.connections, max(1, files - handshakes - OWN_FILES))
+        return msgspec.structs.replace(self, connections=connections, handshakes=handshakes)
 
 
 class Capability(msgspec.Struct, frozen=True):

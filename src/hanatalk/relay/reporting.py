@@ -10,6 +10,7 @@ from hanatalk.relay.folder import DataFolder
 from hanatalk.relay.logs import RelayLog
 from hanatalk.relay.metrics import Readings, page
 from hanatalk.transport.accepting import Accepted
+from hanatalk.transport.arriving import Door
 
 PROBE_SECONDS = 1.0  # between two looks at how late the event loop is
 FEWEST = 10  # refused connections of one code that are worth a line: fewer could be one person's
@@ -17,7 +18,7 @@ FEWEST = 10  # refused connections of one code that are worth a line: fewer coul
 
 class Reporting:
     """:param every: seconds for which the page of metrics stays as it is, however often it is fetched.
-    :param sockets: who is connected.
+    :param door: where connections come in. :param sockets: who is connected.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Reporting:
         log: RelayLog,
         now: Callable[[], float],
         every: float,
+        door: Door,
         sockets: Callable[[], Collection[Accepted]],
     ) -> None:
         self._core = core
@@ -35,16 +37,19 @@ class Reporting:
         self._log = log
         self._now = now
         self._every = every
+        self._door = door
         self._sockets = sockets
         self._page = ""
         self._page_at = -every
         self._probed = now()
         self._told: dict[str, int] = {}
+        self._errors: dict[tuple[str, str], int] = {}  # since the last line that sums up
 
     def metrics(self) -> str:
         """The page, made anew now and then only: who keeps what was fetched shall not know the second (HT-R-131)."""
         now = self._now()
         if not self._page or now - self._page_at >= self._every:
+            self._core.counters.turned_away = self._door.turned_away
             self._page, self._page_at = page(self._core.counters, self._readings()), now
         return self._page
 
@@ -54,8 +59,19 @@ class Reporting:
         self._core.counters.lag_seconds.observe(max(0.0, now - self._probed - PROBE_SECONDS))
         self._probed = now
 
+    def error(self, event: str, error: BaseException | None) -> None:
+        """Something escaped that should not exist. The first is said at once, more of its kind are summed up."""
+        kind = (event, type(error).__name__ if error is not None else "unknown")
+        self._errors[kind] = self._errors.get(kind, -1) + 1
+        if not self._errors[kind]:
+            self._log.error(event, error=kind[1])
+
     def sum_up(self) -> None:
-        """Say how many connections were refused, by code; a few are kept until they are more."""
+        """Say how many connections were refused, by code; a few are kept until they are more. And repeated errors."""
+        for (event, name), more in self._errors.items():
+            if more:
+                self._log.error(event, error=name, times=more)
+        self._errors.clear()
         for code, count in self._core.counters.ended.items():
             more = count - self._told.get(code, 0)
             if more >= FEWEST:
@@ -67,6 +83,7 @@ class Reporting:
         held = core.held()
         return Readings(
             connections=len(core.peers),
+            arriving=self._door.arriving,
             open_channels=core.open_channels,
             subscriptions=core.subscriptions,
             paused=sum(peer.paused for peer in core.peers),

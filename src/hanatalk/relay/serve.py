@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import uvloop
 
 from hanatalk import __version__
@@ -35,6 +36,7 @@ from hanatalk.relay.reporting import PROBE_SECONDS, Reporting
 from hanatalk.relay.signing import ephemeral_key, key_in
 from hanatalk.stores.opening import open_store
 from hanatalk.transport.accepting import Accepted, Rooms, listen
+from hanatalk.transport.arriving import Door
 from hanatalk.transport.urls import pin_text
 from hanatalk.wire.refusals import RefusalCode
 
@@ -70,6 +72,12 @@ def run(options: RelayOptions, on_listening: Callable[[Listening], None]) -> Non
 
 async def serve(options: RelayOptions, on_listening: Callable[[Listening], None]) -> None:
     """`run`, on a running loop. See there for what is raised."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    limits = options.limits.within(files)
+    log = relay_log(sys.stderr, form=options.log, level=options.log_level)
+    if limits != options.limits:
+        log.warning("few-files", files=files, connections=limits.connections)
+        options = msgspec.structs.replace(options, limits=limits)
     if options.tls is None:
         _check_host(options.host)
     elif not options.host:
@@ -98,7 +106,6 @@ async def serve(options: RelayOptions, on_listening: Callable[[Listening], None]
                 access_pass=options.access_pass,
             )
             core = RelayCore(store, key=key, terms=terms, random=os.urandom)
-            log = relay_log(sys.stderr, form=options.log, level=options.log_level)
             serving = _Serving(core, options=options, folder=folder, log=log, tls=certificates)
             await serving.run(on_listening)
         finally:
@@ -142,6 +149,7 @@ class _Serving:
         self._folder = folder
         self._log = log
         self._tls = tls
+        self._door = Door(most=options.limits.handshakes, most_of_one=options.limits.handshakes_per_address)
         self._connections: dict[Peer, _Connection] = {}
         self._ticking = False
         self._tending = False
@@ -156,6 +164,7 @@ class _Serving:
             log=log,
             now=self.now,
             every=options.metrics_every,
+            door=self._door,
             sockets=lambda: [connection.socket for connection in self._connections.values()],
         )
         self._swept_day = -1
@@ -169,7 +178,7 @@ class _Serving:
         self._expire()
         try:
             context = self._tls.context if self._tls is not None else None
-            server = await listen(options.host, options.port, self.welcome, tls=context)
+            server = await listen(options.host, options.port, self.welcome, door=self._door, tls=context)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise UsageError("relay.address-in-use", port=options.port) from error
@@ -275,7 +284,7 @@ class _Serving:
 
     def log_bug(self, error: BaseException) -> None:
         """Something escaped that should not exist."""
-        self._log.error("bug", error=type(error).__name__)
+        self._reporting.error("bug", error)
 
     def _fail(self, error: BaseException) -> None:
         self.log_bug(error)
@@ -284,8 +293,7 @@ class _Serving:
 
     def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # The default handler prints transports, and with them addresses.
-        error = context.get("exception")
-        self._log.error("loop", error=type(error).__name__ if error is not None else "unknown")
+        self._reporting.error("loop", context.get("exception"))
 
     # --- connections ---
 

@@ -1,0 +1,328 @@
+"""Slow, silent, half and stalled connections: caps and deadlines hold, and everybody else is served (T-076, T-077)."""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.relay.running import RelayProcess, relay_process, running_relay
+from tests.relay.test_serve import HANDSHAKE, masked
+from tests.transport.test_link import Events, opened
+
+from hanatalk.ids import EntryId, ReadToken, WriteToken
+from hanatalk.relay import serve as serving
+from hanatalk.relay.policy import OWN_FILES, Limits
+from hanatalk.transport import accepting
+from hanatalk.transport.arriving import Door, Visit
+from hanatalk.transport.link import Link, connect
+from hanatalk.wire import channels, events, frames
+from hanatalk.wire.classes import EntryClass
+from hanatalk.wire.client import ClientConnection
+
+READ, WRITE = ReadToken(b"r" * 32), WriteToken(b"w" * 32)
+CHANNEL = channels.channel_id(READ, WRITE)
+HELLO = masked(2, frames.encode([frames.Hello([1])]))
+SLOW = frames.encode([frames.Refused(None, "slow", None, "")])
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+class Customer:
+    """Somebody who behaves well, and notes how long each append takes."""
+
+    def __init__(self, connection: ClientConnection, link: Link, seen: Events) -> None:
+        self._connection, self._link, self._seen = connection, link, seen
+        self.took: list[float] = []
+
+    async def append(self) -> None:
+        began = time.perf_counter()
+        entry_id = EntryId(random.randbytes(16))
+        self._connection.append(CHANNEL, entry_id=entry_id, entry_class=EntryClass.MESSAGE, entry=bytes(512))
+        self._link.flush()
+        await self._seen.until(events.EntryStored)
+        self._seen.all.clear()
+        self.took.append(time.perf_counter() - began)
+
+    async def keep_appending(self) -> None:
+        while True:
+            await self.append()
+            await asyncio.sleep(0.005)
+
+    @property
+    def worst(self) -> float:
+        return max(self.took)
+
+
+@contextlib.asynccontextmanager
+async def customer(url: str) -> AsyncIterator[Customer]:
+    connection, link, seen = await opened(url)
+    await seen.until(events.CaughtUp)
+    try:
+        yield Customer(connection, link, seen)
+        assert not link.closed.done()
+    finally:
+        link.close()
+        await link.gone(10)
+
+
+async def until_dropped(url: str, sent: list[bytes], *, pause: float = 0.0) -> bytes:
+    """Send piece by piece, as long as the relay takes them; return all that came until it closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
+
+    async def send() -> None:
+        with contextlib.suppress(ConnectionError):
+            for piece in sent:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(pause)
+
+    sending = asyncio.create_task(send())
+    came = b""
+    with contextlib.suppress(ConnectionError):
+        came = await asyncio.wait_for(reader.read(), 20)
+    sending.cancel()
+    writer.close()
+    return came
+
+
+async def test_who_dribbles_is_dropped_and_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-076, HT-R-092, HT-R-135: each way of taking a connection and giving nothing, many of each at once."""
+    monkeypatch.setattr(serving, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(accepting, "HANDSHAKE_SECONDS", 0.5)
+    limits = Limits(hello_deadline=0.5, idle_deadline=1.0)
+    endless = [HANDSHAKE[:-2], *[b"X-More: and more\r\n"] * 5_000]
+    half_frame = HELLO + masked(2, frames.encode([frames.Ping(1)]))[:-1]
+    long_frame = HELLO + b"\x82\xff" + (1 << 20).to_bytes(8, "big") + bytes(4)
+    ways = {
+        "nothing at all": ([b""], 0.0),
+        "a handshake byte by byte": ([bytes([byte]) for byte in HANDSHAKE[:-1]], 0.02),
+        "half a handshake": ([HANDSHAKE[:40]], 0.0),
+        "headers without end": (endless, 0.0),
+        "no HELLO": ([HANDSHAKE], 0.0),
+        "HELLO byte by byte": ([HANDSHAKE, *(bytes([byte]) for byte in masked(2, bytes(100)))], 0.02),
+        "half a frame": ([HANDSHAKE, half_frame], 0.0),
+        "a long frame byte by byte": ([HANDSHAKE, long_frame, *[b"\x00"] * 1_000], 0.01),
+        "silence": ([HANDSHAKE, HELLO], 0.0),
+    }
+    refused = {"no HELLO", "HELLO byte by byte", "half a frame", "a long frame byte by byte", "silence"}
+    async with running_relay(limits=limits) as url, customer(url) as well_behaved:
+        appending = asyncio.create_task(well_behaved.keep_appending())
+        began = time.perf_counter()
+        names = [name for name in ways for _ in range(20)]
+        came = await asyncio.gather(*(until_dropped(url, ways[name][0], pause=ways[name][1]) for name in names))
+        took = time.perf_counter() - began
+        appending.cancel()
+        for name, answer in zip(names, came, strict=True):
+            if name in refused:
+                assert SLOW in answer, name
+            else:
+                assert not answer.startswith(b"HTTP/1.1 101"), name
+        assert took < 8  # 1 s of deadlines, and a slow machine
+        assert len(well_behaved.took) > 20
+        assert well_behaved.worst < 1.5
+    print(f"worst of {len(well_behaved.took)} appends meanwhile: {1000 * well_behaved.worst:.1f} ms")
+
+
+def held(answer: socket.socket) -> bool:
+    """True while the other side has neither closed nor said anything."""
+    answer.settimeout(0)
+    try:
+        answer.recv(1)
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+    return False
+
+
+async def test_only_so_many_may_arrive_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-076, HT-R-135: the rest is dropped without a word; who is in is served; later there is room again."""
+    monkeypatch.setattr(accepting, "HANDSHAKE_SECONDS", 2.0)
+    async with running_relay(limits=Limits(handshakes=10)) as url, customer(url) as inside:
+        arriving = [socket.create_connection(("127.0.0.1", port_of(url))) for _ in range(40)]
+        await inside.append()
+        await asyncio.sleep(0.1)
+        assert sum(map(held, arriving)) == 10
+        await inside.append()
+        for one in arriving:
+            one.close()
+        await inside.append()
+        async with customer(url) as late:
+            await late.append()
+
+
+def test_the_door_counts_each_address() -> None:
+    """HT-R-135: handshakes that are over count no more; loopback is nobody."""
+    door = Door(most=100, most_of_one=2)
+    visits = [Visit(door) for _ in range(9)]
+    assert [visit.begin("192.0.2.1") for visit in visits[:3]] == [True, True, False]
+    assert visits[3].begin("192.0.2.2")
+    assert all(visit.begin("127.0.0.1") for visit in visits[4:8])
+    assert (door.arriving, door.turned_away) == (7, 1)
+    for visit in visits:
+        visit.over()
+        visit.over()
+    assert door.arriving == 0
+    assert door._addresses == {}
+    assert visits[0].begin("192.0.2.1")
+
+
+def test_limits_fit_the_files_that_a_process_may_open() -> None:
+    """HT-R-090: better `busy` than out of files."""
+    assert Limits().within(1 << 20) == Limits()
+    few = Limits().within(1_024)
+    assert few.connections + few.handshakes + OWN_FILES <= 1_024
+    assert few.connections > 700
+    assert Limits().within(16).connections == 1
+
+
+def rss(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def idle_sockets(relay: RelayProcess, count: int) -> Iterator[socket.socket]:
+    """WebSockets that said HELLO and nothing more, from addresses all over 127.0.0.0/8."""
+    for number in range(count):
+        source = f"127.{1 + number % 200}.{number // 200 % 200}.7"
+        one = socket.create_connection(("127.0.0.1", port_of(relay.url)), source_address=(source, 0), timeout=20)
+        one.sendall(HANDSHAKE + HELLO)
+        yield one
+
+
+def hold(count: int) -> None:
+    """Idle sockets by the thousand cost a bounded, small sum, and an append takes as long as before."""
+    limits = {"requests_per_second": 0, "bytes_per_second": 0}
+    with relay_process(store="memory", limits=limits) as relay, contextlib.ExitStack() as sockets:
+
+        async def appends() -> Customer:
+            async with customer(relay.url) as somebody:
+                for _ in range(300):
+                    await somebody.append()
+            return somebody
+
+        before = asyncio.run(appends())
+        at_first = rss(relay.process.pid)
+        for one in idle_sockets(relay, count):
+            sockets.enter_context(one)
+        meanwhile = asyncio.run(appends())
+        each = (rss(relay.process.pid) - at_first) / count
+        assert relay.process.poll() is None
+        quick, slow = (statistics.median(who.took) for who in (before, meanwhile))
+        print(
+            f"{count} idle: {each / 1024:.1f} KiB each; append {1000 * quick:.2f} ms, with them {1000 * slow:.2f} ms,"
+            f" worst {1000 * meanwhile.worst:.1f} ms"
+        )
+        assert each < 64 << 10
+        assert slow < 10 * quick + 0.02
+        assert meanwhile.worst < 3
+
+
+def test_idle_sockets_cost_little() -> None:
+    """T-076: a thousand here; ten thousand in `make soak`."""
+    hold(1_000)
+
+
+@pytest.mark.soak
+def test_ten_thousand_idle_sockets() -> None:
+    """T-076"""
+    hold(10_000)
+
+
+def stall(pending: int, data: Path) -> None:
+    """One subscriber does not read while `pending` entries come; another reads all. Then the first reads on."""
+
+    async def fill(url: str) -> None:
+        read = 0
+        done = asyncio.Event()
+        sender = ClientConnection()
+        seen = Events()
+
+        def arrived(found: list[events.Event]) -> None:
+            nonlocal read
+            read += sum(isinstance(event, events.EntryReceived) for event in found)
+            if read == pending:
+                done.set()
+
+        reader = ClientConnection()
+        reading = await connect(url, reader, arrived)
+        reader.open(CHANNEL, read=READ, write=WRITE)
+        reader.subscribe(CHANNEL, 0)
+        reading.flush()
+        sending = await connect(url, sender, seen)
+        sender.open(CHANNEL, read=READ, write=WRITE)
+        for first in range(0, pending, 500):
+            for number in range(first, min(first + 500, pending)):
+                sender.append(
+                    CHANNEL,
+                    entry_id=EntryId(number.to_bytes(16, "big")),
+                    entry_class=EntryClass.MESSAGE,
+                    entry=number.to_bytes(4, "big") + bytes(508),
+                )
+            sending.flush()
+            await seen.until(events.EntryStored, min(500, pending - first))
+            seen.all.clear()
+        await asyncio.wait_for(done.wait(), 30)
+        for link in (sending, reading):
+            link.close()
+            await link.gone(10)
+
+    limits = {"requests_per_second": 0, "bytes_per_second": 0}
+    grown: list[int] = []
+    for is_stalled in (False, True):
+        with (
+            relay_process(store="sqlite", data=str(data / str(is_stalled)), limits=limits) as relay,
+            socket.create_connection(("127.0.0.1", port_of(relay.url)), timeout=60) as stalled,
+        ):
+            asked = [frames.Open(1, CHANNEL, READ, True, WRITE, True), frames.Subscribe(1, 0)]
+            stalled.sendall(HANDSHAKE + HELLO + (masked(2, frames.encode(asked)) if is_stalled else b""))
+            before = rss(relay.process.pid)
+            began = time.perf_counter()
+            asyncio.run(fill(relay.url))
+            took = time.perf_counter() - began
+            grown.append(rss(relay.process.pid) - before)
+            if is_stalled:
+                assert entries_of(stalled, pending) == list(range(pending))
+    without, with_stalled = (size / (1 << 20) for size in grown)
+    print(
+        f"{pending} stored ({pending / took:.0f}/s): the relay grew by {without:.1f} MiB without, {with_stalled:.1f} with"
+    )
+    # What the store caches of what it holds is the same; a copy of what is pending would be half a KiB each.
+    assert with_stalled < without + 12 + pending / 50_000
+
+
+def entries_of(stalled: socket.socket, count: int) -> list[int]:
+    """The number in each pushed entry, in order."""
+    found: list[int] = []
+    with stalled.makefile("rb") as stream:
+        while stream.readline() != b"\r\n":
+            pass
+        while len(found) < count:
+            first, size = stream.read(2)
+            assert first == 0x82
+            if size == 126:
+                size = int.from_bytes(stream.read(2), "big")
+            elif size == 127:
+                size = int.from_bytes(stream.read(8), "big")
+            for frame in frames.decode_relay_frames(stream.read(size)):
+                if isinstance(frame, frames.Entries):
+                    found += [int.from_bytes(entry.entry[:4], "big") for entry in frame.entries]
+    return found
+
+
+def test_fifty_thousand_pending_for_a_stalled_subscriber(tmp_path: Path) -> None:
+    """T-077, HT-R-055: memory is bounded, others get everything at once, the stalled one gets all of it later."""
+    stall(50_000, tmp_path)
+
+
+@pytest.mark.soak
+def test_a_million_pending_for_a_stalled_subscriber(tmp_path: Path) -> None:
+    """T-077"""
+    stall(1_000_000, tmp_path)
