@@ -291,9 +291,7 @@ def stall(pending: int, data: Path) -> None:
             if is_stalled:
                 assert entries_of(stalled, pending) == list(range(pending))
     without, with_stalled = (size / (1 << 20) for size in grown)
-    print(
-        f"{pending} stored ({pending / took:.0f}/s): the relay grew by {without:.1f} MiB without, {with_stalled:.1f} with"
-    )
+    print(f"{pending} stored ({pending / took:.0f}/s): {without:.1f} MiB more without, {with_stalled:.1f} with it")
     # What the store caches of what it holds is the same; a copy of what is pending would be half a KiB each.
     assert with_stalled < without + 12 + pending / 50_000
 
