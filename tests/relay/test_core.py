@@ -833,6 +833,33 @@ def test_every_channel_of_a_connection_gets_its_turn(relay: SimulatedRelay) -> N
     assert place < 10
 
 
+def test_several_long_logs_of_one_connection_all_come(relay: SimulatedRelay) -> None:
+    """HT-R-055, T-077: what is queued for a connection is written also when there is no room for its next channel."""
+    writer, reader = Client(relay), Client(relay, open_channel=False)
+    reads = [ReadToken(bytes([number]) * 32) for number in range(5)]
+    logs = [channels.channel_id(read, WRITE) for read in reads]
+    for read, log in zip(reads, logs, strict=True):
+        writer.connection.open(log, read=read, write=WRITE)
+        for number in range(20):
+            entry_id = EntryId(bytes([number]) * 16)
+            writer.connection.append(log, entry_id=entry_id, entry_class=EntryClass.ATTACHMENT, entry=bytes(60_000))
+        writer.pump()
+        reader.connection.open(log, read=read, write=WRITE)
+    reader.pump()
+    for log in logs:
+        reader.connection.subscribe(log, 0)
+    for message in reader.connection.messages_to_send():
+        relay.core.receive(reader.pipe._peer, message, now=0.0)
+    for _ in range(100):
+        relay.core.feed()
+        for peer, messages in relay.core.output():
+            if peer is reader.pipe._peer:
+                reader.pipe.arrive(messages)
+    assert not relay.core.hungry
+    received = [event for event in reader.pump() if isinstance(event, events.EntryReceived)]
+    assert sorted(event.channel_id for event in received) == sorted(log for log in logs for _ in range(20))
+
+
 def test_subscribers_share_the_bytes(relay: SimulatedRelay) -> None:
     """HT-R-050: encoded once, whatever the number of subscribers."""
     a = Client(relay)

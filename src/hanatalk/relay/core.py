@@ -553,6 +553,7 @@ class RelayCore:
                 self._hungry.pop(peer, None)
 
     def _feed(self, peer: Peer) -> None:
+        self._dirty[peer] = None  # first: what is queued below is to be written even if there is no room for more
         room = min(FEED_SIZE, self._limits.unsent_size - peer.connection.waiting_size)
         for subscription in list(peer.behind):
             if room <= 0 or peer.ended:
@@ -578,8 +579,6 @@ class RelayCore:
             if not subscription.caught_up:
                 subscription.caught_up = True
                 peer.connection.answer(frames.CaughtUp(subscription.handle, channel.head))
-            self._dirty[peer] = None
-        self._dirty[peer] = None
 
     def _unsubscribe(self, peer: Peer, opened: Opened) -> None:
         subscription = opened.subscription
