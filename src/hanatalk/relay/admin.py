@@ -7,6 +7,7 @@ and nothing about it is logged.
 import asyncio
 import re
 from collections.abc import Callable
+from typing import cast
 
 from hanatalk.relay.metrics import CONTENT_TYPE
 
@@ -115,16 +116,16 @@ class _Asking(asyncio.Protocol):
 
     def __init__(self, port: AdminPort) -> None:
         self._port = port
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._received = bytearray()
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not by isinstance: uvloop's transports are no subclasses.
+        self._transport = writing = cast(asyncio.WriteTransport, transport)
         if len(self._port.connections) >= MOST_CONNECTIONS:
-            transport.abort()
+            writing.abort()
             return
         self._port.connections.add(self)
         self._deadline = asyncio.get_running_loop().call_later(SECONDS, self.drop)
