@@ -63,15 +63,36 @@ def run(options: RelayOptions, on_listening: Callable[[Listening], None]) -> Non
     gc.set_threshold(50_000, 20, 20)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options, on_listening))
-        # The loop's handlers end with it: a second SIGTERM must not spoil an orderly end (HT-R-096). Whoever could not
-        # begin is not at its end: the process and its children go on hearing signals.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve_until_signal(options, on_listening))
+    except BaseException:
+        # Whoever could not begin is not at its end: the process and its children go on hearing signals.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        raise
+    for number in handlers:
+        signal.signal(number, signal.SIG_IGN)  # else the interpreter gives them back to the system at its end
 
 
-async def serve(options: RelayOptions, on_listening: Callable[[Listening], None]) -> None:
-    """`run`, on a running loop. See there for what is raised."""
+async def _serve_until_signal(options: RelayOptions, on_listening: Callable[[Listening], None]) -> None:
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stopping.set)
+
+    # Not the loop's handlers: those end with the loop, and a second signal would spoil an orderly end (HT-R-096).
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    await serve(options, on_listening, stopping=stopping)
+
+
+async def serve(
+    options: RelayOptions, on_listening: Callable[[Listening], None], *, stopping: asyncio.Event | None = None
+) -> None:
+    """`run`, on a running loop, until `stopping` is set or this is cancelled. See there for what is raised."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limits = options.limits.within(files)
     log = relay_log(sys.stderr, form=options.log, level=options.log_level)
@@ -106,7 +127,7 @@ async def serve(options: RelayOptions, on_listening: Callable[[Listening], None]
                 access_pass=options.access_pass,
             )
             core = RelayCore(store, key=key, terms=terms, random=os.urandom)
-            serving = _Serving(core, options=options, folder=folder, log=log, tls=certificates)
+            serving = _Serving(core, options=options, folder=folder, log=log, tls=certificates, stopping=stopping)
             await serving.run(on_listening)
         finally:
             store.close()
@@ -141,6 +162,7 @@ class _Serving:
         folder: DataFolder | None,
         log: RelayLog,
         tls: Certificates | None,
+        stopping: asyncio.Event | None,
     ) -> None:
         self.core = core
         self.loop = asyncio.get_running_loop()
@@ -154,7 +176,7 @@ class _Serving:
         self._ticking = False
         self._tending = False
         self._ended = False  # the store is about to close
-        self._stopping = asyncio.Event()
+        self._stopping = stopping if stopping is not None else asyncio.Event()
         self._nobody = asyncio.Event()  # set while nobody is connected
         self._failure: BaseException | None = None
         self._unstored = False  # the last batch could not be stored
@@ -195,8 +217,6 @@ class _Serving:
         timers.append(asyncio.create_task(self._every(SUM_UP_SECONDS, self._reporting.sum_up)))
         timers.append(asyncio.create_task(self._every(PROBE_SECONDS, self._reporting.probe)))
         with contextlib.suppress(RuntimeError, ValueError):  # not on the main thread: whoever runs us cancels us
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stopping.set)
             if isinstance(options.tls, TlsFiles):
                 loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         port = server.sockets[0].getsockname()[1]
