@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -167,6 +168,7 @@ class RelayProcess:
         self.log = data.with_suffix(".log")
         self.port = 0
         self.url = ""
+        self.admin = ""  # URL of the admin port
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> "RelayProcess":
@@ -190,7 +192,9 @@ class RelayProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, self.log.read_text()
-        self.url = json.loads(line)["listening"]
+        begun = json.loads(line)
+        self.url = begun["listening"]
+        self.admin = begun.get("admin", "")
         self.port = parse_relay_url(self.url).port
         return self
 
@@ -199,6 +203,10 @@ class RelayProcess:
         """Of the running process."""
         assert self._process is not None
         return self._process.pid
+
+    def bound_files(self, size: int) -> None:
+        """The running relay can write no file beyond so many bytes, as if its disk were full there."""
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def kill(self) -> None:
         """SIGKILL."""

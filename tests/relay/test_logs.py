@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from hanatalk import __version__
 from hanatalk.relay.logs import relay_log
 
 
@@ -35,6 +36,32 @@ def test_everything_else_is_dropped(fields: dict[str, str]) -> None:
     stream = io.StringIO()
     relay_log(stream).error("event", **fields)
     assert json.loads(stream.getvalue()) == {"event": "event", "level": "error"}
+
+
+def test_lines_as_text_hold_the_same() -> None:
+    """HT-R-094, T-003"""
+    stream = io.StringIO()
+    log = relay_log(stream, form="text")
+    log.warning("disk-full", free_mib=12, url="ws://192.0.2.7", code="192.0.2.7")
+    assert stream.getvalue() == "warning disk-full free_mib=12\n"
+
+
+def test_less_grave_lines_are_left_out() -> None:
+    stream = io.StringIO()
+    log = relay_log(stream, level="warning")
+    log.info("listening")
+    log.warning("disk-full")
+    log.error("loop")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["disk-full", "loop"]
+
+
+def test_a_version_is_said_and_nothing_that_looks_like_one() -> None:
+    """HT-R-094: an address looks much like one."""
+    stream = io.StringIO()
+    relay_log(stream).info("listening", version=__version__)
+    relay_log(stream).info("listening", version="192.0.2")
+    said = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("version") for line in said] == [__version__, None]
 
 
 def test_an_event_with_a_value_in_it_is_dropped() -> None:

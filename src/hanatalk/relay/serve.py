@@ -45,6 +45,7 @@ EXPIRY_SECONDS = 60.0  # between looks at the day: the lag of HT-R-071
 TEND_SECONDS = 2.0  # between rounds of what the store puts off (HT-S-022)
 CERTIFICATE_SECONDS = 60.0  # between looks at the certificate files (HT-R-104)
 SUM_UP_SECONDS = 60.0  # between lines that sum up (HT-R-134)
+UNSTORED_SECONDS = 10.0  # after a batch that could not be stored, for which the relay is not ready (HT-R-132)
 STEP_SECONDS = 0.02  # between two steps of such work others are served
 SECONDS_PER_DAY = 86_400
 
@@ -95,10 +96,8 @@ async def serve(
     """`run`, on a running loop, until `stopping` is set or this is cancelled. See there for what is raised."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limits = options.limits.within(files)
-    log = relay_log(sys.stderr, form=options.log, level=options.log_level)
-    if limits != options.limits:
-        log.warning("few-files", files=files, connections=limits.connections)
-        options = msgspec.structs.replace(options, limits=limits)
+    few_files = limits != options.limits
+    options = msgspec.structs.replace(options, limits=limits)
     if options.tls is None:
         _check_host(options.host)
     elif not options.host:
@@ -127,7 +126,9 @@ async def serve(
                 access_pass=options.access_pass,
             )
             core = RelayCore(store, key=key, terms=terms, random=os.urandom)
+            log = relay_log(sys.stderr, form=options.log, level=options.log_level)
             serving = _Serving(core, options=options, folder=folder, log=log, tls=certificates, stopping=stopping)
+            serving.few_files = few_files
             await serving.run(on_listening)
         finally:
             store.close()
@@ -171,6 +172,7 @@ class _Serving:
         self._folder = folder
         self._log = log
         self._tls = tls
+        self.few_files = False  # fewer than the limits would need
         self._door = Door(most=options.limits.handshakes, most_of_one=options.limits.handshakes_per_address)
         self._connections: dict[Peer, _Connection] = {}
         self._ticking = False
@@ -179,7 +181,7 @@ class _Serving:
         self._stopping = stopping if stopping is not None else asyncio.Event()
         self._nobody = asyncio.Event()  # set while nobody is connected
         self._failure: BaseException | None = None
-        self._unstored = False  # the last batch could not be stored
+        self._unstored_until = 0.0  # a batch could not be stored; until then this relay is not ready
         self._reporting = Reporting(
             core,
             folder=folder,
@@ -229,6 +231,8 @@ class _Serving:
                 access_pass=options.access_pass is not None,
                 admin=admin_url is not None,
             )
+            if self.few_files:
+                self._log.warning("few-files", connections=options.limits.connections)
             self._warn_of_certificate()
             on_listening(Listening(url=self._url(port), admin=admin_url))
             await self._stopping.wait()
@@ -263,7 +267,8 @@ class _Serving:
             return "draining"
         if self.core.disk_full:
             return "disk-full"
-        return "storage" if self._unstored else None
+        # Not for good: who is turned away by a load balancer sends no batch that could show that it is well again.
+        return "storage" if self.now() < self._unstored_until else None
 
     # --- the batch ---
 
@@ -283,7 +288,7 @@ class _Serving:
                 counters = self.core.counters
                 counters.batch_seconds.observe(self.now() - began)
                 counters.batch_sizes.observe(committed.operations)
-                self._unstored = committed.failure is not None
+                self._unstored_until = self.now() + UNSTORED_SECONDS if committed.failure is not None else 0.0
                 if committed.failure is not None:
                     self._log.error("commit-failed", code=committed.failure, operations=committed.operations)
                     self._look_at_disk()
