@@ -211,8 +211,9 @@ class RelayCore:
             peer.ended = True
             self.counters.end(error.code.removeprefix("wire."))
             return 0.0
-        self.counters.frames_in += len(requests)
-        self.counters.bytes_in += len(message)
+        counters = self.counters
+        counters.frames_in += len(requests)
+        counters.bytes_in += len(message)
         answers = self._answers
         try:
             for request in requests:
@@ -610,7 +611,7 @@ class RelayCore:
         count = size = 0
         for peer in dirty:
             connection = peer.connection
-            count += connection.waiting
+            count += len(connection.outgoing.frames)
             only = connection.only_push()
             if only is None:
                 messages = connection.messages_to_send()

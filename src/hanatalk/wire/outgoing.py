@@ -9,36 +9,36 @@ _ARRAY_HEADER = 5  # bytes, the largest a MessagePack array starts with
 class Outgoing:
     """A queue of frames; `size` is an upper bound of their encoded bytes."""
 
-    __slots__ = ("_frames", "size")
+    __slots__ = ("frames", "size")
 
     def __init__(self) -> None:
-        self._frames: list[Frame] = []
+        self.frames: list[Frame] = []  # to be looked at only
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self.frames)
 
     @property
     def only(self) -> Frame | None:
         """The frame that waits, if it is the only one."""
-        return self._frames[0] if len(self._frames) == 1 else None
+        return self.frames[0] if len(self.frames) == 1 else None
 
     def add(self, frame: Frame, size: int) -> None:
         """Queue a frame that encodes to at most `size` bytes, itself at most `frame_size`."""
-        self._frames.append(frame)
+        self.frames.append(frame)
         self.size += size
 
     def clear(self) -> None:
         """Forget what waits."""
-        self._frames = []
+        self.frames = []
         self.size = 0
 
     def drain(self, limit: int = MESSAGE_SIZE) -> list[bytes]:
         """Everything that waits as messages of at most `limit` bytes and `MESSAGE_FRAMES` frames."""
-        waiting = self._frames
+        waiting = self.frames
         if not waiting:
             return []
-        size, self.size, self._frames = self.size, 0, []
+        size, self.size, self.frames = self.size, 0, []
         if size + _ARRAY_HEADER <= limit and len(waiting) <= MESSAGE_FRAMES:
             return [frames.encode(waiting)]
         return [frames.encode(group) for group in _groups(waiting, limit - _ARRAY_HEADER)]

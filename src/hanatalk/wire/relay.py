@@ -21,25 +21,20 @@ class RelayConnection:
     these messages says why and the connection has to be dropped.
     """
 
-    __slots__ = ("_challenged", "_last_handle", "_last_request", "_outgoing", "state")
+    __slots__ = ("_challenged", "_last_handle", "_last_request", "outgoing", "state")
 
     def __init__(self, *, challenged: bool = False) -> None:
         """`challenged`: HELLO is to be answered by CHALLENGE, and requests are heard after PROOF only (HT-R-121)."""
         self.state = State.AWAITING_HELLO
         self._challenged = challenged
-        self._outgoing = Outgoing()
+        self.outgoing = Outgoing()  # what waits to be sent; to be looked at only
         self._last_request = 0
         self._last_handle = 0
 
     @property
     def waiting_size(self) -> int:
         """Upper bound of the bytes that `messages_to_send` would return."""
-        return self._outgoing.size
-
-    @property
-    def waiting(self) -> int:
-        """Frames that wait to be sent."""
-        return len(self._outgoing)
+        return self.outgoing.size
 
     def receive(self, message: bytes) -> list[ClientFrame]:
         """Take one binary WebSocket message: all its requests, in order; without those that come before PROOF.
@@ -54,8 +49,9 @@ class RelayConnection:
         try:
             requests = frames.decode_client_frames(message)
             state: State = self.state
-            begun: list[ClientFrame] = []
+            begun: list[ClientFrame] | None = None
             if state is not State.OPEN:
+                begun = []
                 state = self._begin(requests, begun)
             last_request = self._last_request
             for frame in requests:
@@ -73,7 +69,7 @@ class RelayConnection:
         except WireError as error:
             self.end(RefusalCode(error.code.removeprefix("wire.")))
             raise
-        return begun + requests if begun else requests
+        return requests if begun is None else begun + requests
 
     def _begin(self, requests: list[ClientFrame], begun: list[ClientFrame]) -> State:
         """Move HELLO and PROOF from `requests` to `begun` and drop what has no effect; returns the state after them."""
@@ -93,41 +89,41 @@ class RelayConnection:
 
     def answer(self, frame: Frame) -> None:
         """Queue any frame but OPENED and ENTRIES."""
-        self._outgoing.add(frame, frame_size(frame))
+        self.outgoing.add(frame, frame_size(frame))
 
     def opened(self, request: int, *, incarnation: bytes, head: int, turn: int, refused_takes: int) -> int:
         """Queue OPENED and return the handle it gave out: 1, 2, 3, … (HT-R-031)."""
         self._last_handle += 1
-        self._outgoing.add(frames.Opened(request, self._last_handle, incarnation, head, turn, refused_takes), _SMALL)
+        self.outgoing.add(frames.Opened(request, self._last_handle, incarnation, head, turn, refused_takes), _SMALL)
         return self._last_handle
 
     def stored(self, request: int, seq: int, turn: int) -> None:
         """Queue STORED (HT-R-041)."""
-        self._outgoing.add(frames.Stored(request, seq, turn), _SMALL)
+        self.outgoing.add(frames.Stored(request, seq, turn), _SMALL)
 
     def push(self, entries: frames.SharedEntries, size: int) -> None:
         """Queue ENTRIES whose list encodes to `size` bytes (HT-R-050)."""
-        self._outgoing.add(entries, size + _SMALL)
+        self.outgoing.add(entries, size + _SMALL)
 
     def refuse(self, request: int, code: str, *, turn: int | None = None) -> None:
         """Queue REFUSED for one request (HT-R-080)."""
-        self._outgoing.add(frames.Refused(request, code, turn, ""), _SMALL)
+        self.outgoing.add(frames.Refused(request, code, turn, ""), _SMALL)
 
     def end(self, code: RefusalCode) -> None:
         """Queue the last REFUSED and close (HT-R-017). What was queued before goes out first; once only."""
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
-            self._outgoing.add(frames.Refused(None, code, None, ""), _SMALL)
+            self.outgoing.add(frames.Refused(None, code, None, ""), _SMALL)
 
     def only_push(self) -> frames.SharedEntries | None:
         """The one ENTRIES that waits, if nothing else does: who holds the same one writes the same message."""
-        only = self._outgoing.only
+        only = self.outgoing.only
         return only if type(only) is frames.SharedEntries else None
 
     def skip_waiting(self) -> None:
         """Forget what waits: the same message was made by another connection."""
-        self._outgoing.clear()
+        self.outgoing.clear()
 
     def messages_to_send(self) -> list[bytes]:
         """Drain what waits, as binary WebSocket messages of at most 1 MiB each (HT-R-010)."""
-        return self._outgoing.drain()
+        return self.outgoing.drain()
