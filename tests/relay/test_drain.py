@@ -141,8 +141,9 @@ async def stop_under_load(relay: RelayProcess) -> tuple[list[Sender], float]:
     with contextlib.closing(deaf(relay.url)):
         for sender in senders:
             sender.begin()
-        while min(len(sender.stored) for sender in senders) < 20:  # noqa: ASYNC110 (they publish no event)
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while min(len(sender.stored) for sender in senders) < 20:  # noqa: ASYNC110 (they publish no event)
+                await asyncio.sleep(0.01)
         assert await fetch(relay.admin, "/ready") == "ready\n"
         began = time.monotonic()
         relay.process.terminate()
