@@ -272,7 +272,11 @@ def test_no_way_to_go_wrong_is_told_with_a_name(tmp_path: Path) -> None:
     assert "stopped" in relay.log
     own = [json.loads(line) for line in relay.log.splitlines() if "commit-failed" in line]
     assert own[0]["code"].startswith("storage.")
-    assert findings(relay.log, talker, tmp_path) == []
+    # On a slow machine asyncio's debugging names a function that took long, by its place in our code.
+    slow = re.compile(r"WARNING:asyncio:Executing <.*> took [0-9.]+ seconds")
+    places = re.compile(r" at [^ >]*\.py:[0-9]+")
+    log = "\n".join(places.sub("", line) if slow.fullmatch(line) else line for line in relay.log.splitlines())
+    assert findings(log, talker, tmp_path) == [], log
     # The search finds what is there: in what was sent, and in lines such as a careless program would write.
     assert "SECRET" in findings(talker.sent.decode("latin-1"), talker, tmp_path)
     careless = f"lost connection from 127.0.0.1:{talker.port}, channel {CHANNEL.hex()} in {tmp_path}"
