@@ -1,4 +1,4 @@
-"""Making a profile, killed or refused by the disk at any step (T-081, T-082, T-083; HT-S-034)."""
+"""Making a profile, killed or refused by the disk at any step (T-081, T-082, T-083; HT-S-034, HT-S-084)."""
 
 import asyncio
 import shutil

@@ -19,7 +19,7 @@ from hanatalk.errors import HanaError, ProfileError
 NAME = "hana.sock"
 LINE = 64 << 20  # bytes of one answer at most
 CALL_WAIT = 12.0  # seconds a call may take to end once the door is closed
-HOLD_WAIT = 3.0  # seconds the owner may take to say that it is there; one that is stopped (SIGSTOP) never does
+HOLD_WAIT = 3.0  # seconds the owner may take to say that it is there; one that is stopped never does (HT-S-083)
 ANSWER_WAIT = 30.0  # seconds it may take for a call, beyond what the call itself says
 HOLD, HELD = b"hold\n", b"held\n"  # "a call is coming, wait for it", "I do": nobody is sent away in between
 

@@ -292,6 +292,8 @@ class Owner:
         """
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._listeners.add(queue)
+        if self.closed.is_set():  # before anybody listened
+            queue.put_nowait(None)
         try:
             while (event := await queue.get()) is not None:
                 yield event

@@ -82,7 +82,7 @@ def create_profile(
 
 
 def _fill(home: Path, key: bytes, *, name: str, relay: str, access_pass: bytes | None) -> engine.Identity:
-    """Make the database under another name: one that has its own name has somebody in it (HT-S-034)."""
+    """Make the database under another name: one that has its own name has somebody in it (HT-S-084)."""
     passing = home / f"{FILE}.new"
     database = Database(passing, key)
     try:
