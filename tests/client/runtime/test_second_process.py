@@ -1,4 +1,4 @@
-"""Two processes on one profile, also if the first is killed, stopped or has left its socket behind (T-084, HT-S-083)."""
+"""Two processes on one profile, also if the first is killed, stopped, or left its socket behind (T-084, HT-S-083)."""
 
 import asyncio
 import os
