@@ -23,7 +23,7 @@ FLAG = st.booleans()
 KIND = st.integers(0, 5)
 SKIP = st.integers(0, 3)
 STATEMENT = st.one_of(st.integers(0, 30), st.integers(0, 200))
-DOING = st.integers(0, 5)
+DOING = st.integers(0, 6)
 TURN = st.sampled_from([0, 1, 2, 9, 1 << 40])
 
 figures: Counter[str] = Counter()  # over all examples of this process
@@ -52,6 +52,14 @@ class People(RuleBasedStateMachine):
     @rule(who=WHO, talk=TALK)
     def send_one(self, **how: int) -> None:
         self._act("send", **how)
+
+    @rule(who=WHO, talk=TALK, expire=st.sampled_from([1, 60, 3600]))
+    def send_with_timer(self, **how: int) -> None:
+        self._act("send", **how)
+
+    @rule(who=WHO, which=st.integers(0, 9), talk=TALK)
+    def recall(self, **how: int) -> None:
+        self._act("recall", **how)
 
     @rule(who=WHO, talk=TALK)
     def read(self, **how: int) -> None:

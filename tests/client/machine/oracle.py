@@ -37,7 +37,13 @@ class Sent:
     who: int
     talk: Talk
     text: str
+    expire: int | None = None  # seconds
     certain: bool = False
+    recalled: bool = False
+
+    @property
+    def stays(self) -> bool:
+        return self.expire is None and not self.recalled
 
 
 class Oracle:
@@ -49,6 +55,8 @@ class Oracle:
         self.sent: dict[str, Sent] = {}
         self.attacked = False
         self._maybe: dict[str, Sent] = {}
+        self._gone: set[tuple[int, str]] = set()
+        self._shown: set[tuple[int, str]] = set()
         self._ranks: dict[tuple[int, str], tuple[int, int]] = {}
         self._ahead: defaultdict[int, int] = defaultdict(int)  # how far a clock was ever ahead
 
@@ -93,8 +101,8 @@ class Oracle:
                     self.talks.append(Talk(conversation.hex(), tuple(people)))
                     known.add(conversation.hex())
 
-    def may_send(self, person: Person, talk: Talk, text: str) -> None:
-        self._maybe[text] = Sent(self._world.people.index(person), talk, text)
+    def may_send(self, person: Person, talk: Talk, text: str, *, expire: int | None = None) -> None:
+        self._maybe[text] = Sent(self._world.people.index(person), talk, text, expire)
 
     def has_sent(self, person: Person, text: str) -> None:
         self._maybe[text].certain = True
@@ -108,8 +116,22 @@ class Oracle:
             if durable:
                 self.sent[text] = sent
 
-    def accepts(self, inviter: int, invitee: int, link: str) -> None:
-        """Somebody tried a link."""
+    def own(self, person: Person, talk: Talk) -> list[tuple[str, str]]:
+        """Ids and texts of what this person wrote and has not taken back."""
+        who = self._world.people.index(person)
+        with self.aside():
+            return [
+                (message.message, message.text)
+                for message in person.messages(talk.conversation)
+                if not message.recalled and self.sent[message.text].who == who
+            ]
+
+    def has_recalled(self, person: Person, message: str, text: str) -> None:
+        """Taking it back has returned or has died."""
+        with self.aside():
+            sent = self.sent[text]
+            shown = {each.message: each for each in person.messages(sent.talk.conversation)}
+            sent.recalled = message not in shown or shown[message].recalled
 
     def clock_was(self, person: Person) -> None:
         who = self._world.people.index(person)
@@ -151,7 +173,8 @@ class Oracle:
         return person.database.value("SELECT 1 FROM conversation WHERE conversation = ?", talk.id) is not None
 
     def _texts(self, who: int, conversation: str, messages: list[calls.Message]) -> None:
-        texts = [message.text for message in messages]
+        texts = [message.text for message in messages if not message.recalled]
+        assert len({message.message for message in messages}) == len(messages), "shown twice"
         assert len(texts) == len(set(texts)), "shown twice"
         for text in texts:
             sent = self.sent.get(text)
@@ -159,9 +182,19 @@ class Oracle:
             assert sent.talk.conversation == conversation, "shown in another conversation"
         own = [text for text in texts if self.sent[text].who == who]
         expected = [
-            sent.text for sent in self.sent.values() if (sent.who, sent.talk.conversation) == (who, conversation)
+            sent.text
+            for sent in self.sent.values()
+            if (sent.who, sent.talk.conversation) == (who, conversation) and (sent.stays or sent.text in own)
         ]
         assert own == expected, "own messages out of order"
+        here = {(who, text) for text in texts}
+        before = {
+            each for each in self._shown if each[0] == who and self.sent[each[1]].talk.conversation == conversation
+        }
+        assert not here & self._gone, "what was gone is shown again"
+        assert all(not self.sent[text].stays for _, text in before - here), "what was shown is gone"
+        self._gone |= before - here
+        self._shown |= here
 
     def _states(
         self,
@@ -182,7 +215,7 @@ class Oracle:
             assert now[0] >= before[0], f"{message.state} after more than that"
             assert now[1] >= before[1], "unread by more people than before"
             self._ranks[who, message.message] = now
-            if self.sent[message.text].who != who:
+            if message.recalled or self.sent[message.text].who != who or not self.sent[message.text].stays:
                 continue
             there = [other.get(message.message) for other in others]
             if message.state in ("delivered", "read"):
@@ -234,20 +267,36 @@ class Oracle:
         assert len({tuple(member.device for member in core.members(talk.id)) for core in cores}) == 1, "rosters differ"
         assert len({row.channel for row in rows}) == 1, "in different eras"
         expected = [sent for sent in self.sent.values() if sent.talk == talk]
+        self._gone_at_rest(talk, people, expected)
         for who, person in zip(talk.people, people, strict=True):
-            messages = {message.text: message for message in person.messages(talk.conversation)}
-            missing = {sent.text for sent in expected} - messages.keys()
+            messages = {message.text: message for message in person.messages(talk.conversation) if not message.recalled}
+            missing = {sent.text for sent in expected if sent.stays} - messages.keys()
             assert not missing, f"acknowledged and not shown: {sorted(missing)}"
-            all_read = True
+            all_read, exact = True, True
             for sent in expected:
-                there = self._world.people[next(each for each in talk.people if each != sent.who)]
+                if sent.who != who:
+                    continue
+                there = self._world.people[next(each for each in talk.people if each != who)]
+                if not sent.stays:  # it may or may not have been read before it went
+                    exact = False
+                    continue
+                state, unread = messages[sent.text].state, messages[sent.text].unread
                 other = there.message(talk.conversation, messages[sent.text].message)
-                if sent.who == who:  # `read` is cumulative: up to the first that is not (HT-C-023)
-                    state = messages[sent.text].state
-                    all_read = all_read and other.state == "read"
-                    assert state in ("delivered", "read"), f"shown there, {state} here"
-                    unread = messages[sent.text].unread
-                    assert (unread == 0) == all_read, f"the 1 is not true: {unread}, all read: {all_read}"
+                all_read = all_read and other.state == "read"  # cumulative: up to the first that is not (HT-C-023)
+                assert state in ("delivered", "read"), f"shown there, {state} here"
+                assert unread or other.state == "read", "read here, and not there"
+                assert not exact or (unread == 0) == all_read, f"the 1 is not true: {unread}, all read: {all_read}"
+
+    def _gone_at_rest(self, talk: Talk, people: list[Person], expected: list[Sent]) -> None:
+        """What was taken back is nowhere; what had a timer is only where nobody has read it (HT-C-040, HT-C-045)."""
+        for person in people:
+            for message in person.messages(talk.conversation):
+                if message.recalled:
+                    assert not message.text, "taken back, and its text is here"
+                    continue
+                sent = self.sent[message.text]
+                assert not sent.recalled, "taken back, and shown"
+                assert sent.expire is None or message.state == "received", "its time is over, and it is shown"
 
     def _never_joined(self, talk: Talk) -> None:
         """The inviter's own clock had let the invite expire: then nobody is told that something was delivered."""

@@ -232,19 +232,30 @@ class Stage:
     # what people do -----------------------------------------------------------------------------------------------
 
     @act
-    def send(self, who: int, talk: int = 0, count: int = 1) -> None:
-        """Whatever happens inside, afterwards it is either durable or never was."""
+    def send(self, who: int, talk: int = 0, count: int = 1, expire: int | None = None) -> None:
+        """Whatever happens inside, afterwards it is either durable or never was. `expire`: seconds."""
         person, at = self._who(who), self._talk(who, talk)
         if at is None:
             return
         for _ in range(count):
             text = f"{who % len(self.people)}:{self._texts}"
             self._texts += 1
-            self.oracle.may_send(person, at, text)
+            self.oracle.may_send(person, at, text, expire=expire)
             with person.mortal():
-                person.send(at.conversation, text)
+                person.send(at.conversation, text, expire=expire)
                 self.oracle.has_sent(person, text)
             self.oracle.settled(person, text)
+
+    @act
+    def recall(self, who: int, which: int = 0, talk: int = 0) -> None:
+        """An own message is taken back."""
+        person, at = self._who(who), self._talk(who, talk)
+        own = self.oracle.own(person, at) if at is not None else []
+        if own:
+            message, text = own[which % len(own)]
+            with person.mortal():
+                person.engine.recall(message, person.now)
+            self.oracle.has_recalled(person, message, text)
 
     @act
     def read(self, who: int, talk: int = 0) -> None:
@@ -273,7 +284,6 @@ class Stage:
             person.engine.accept(text, person.now)
             if person.pipes:
                 person.online()
-            self.oracle.accepts(inviter, who % len(self.people), text)
 
     @act
     def restart(self, who: int) -> None:
@@ -324,6 +334,7 @@ class Stage:
             lambda: self.read(who, talk),
             lambda: self.invite(who),
             lambda: self.accept(who, talk),
+            lambda: self.recall(who, statement, talk),
         ]
         doings[doing % len(doings)]()
         person.safe()
