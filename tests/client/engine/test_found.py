@@ -201,3 +201,24 @@ def test_a_known_gap_is_not_caught_up() -> None:
         stage.send(who=0, count=2)
         stage.work(steps=3)
         stage.quiet()
+
+
+def test_a_tombstone_refused_for_its_turn_is_not_encrypted_without_end() -> None:
+    """HT-M-031, HT-C-047: the count of refusals began anew with each, so that it never went out without a turn."""
+    with Stage(people=2, seed=3232) as stage:
+        stage.lie_about_turns(who=2, by=1 << 40)
+        stage.flip(who=1, index=484)
+        stage.send(who=2, talk=2, expire=1)
+        stage.wait(seconds=72)
+        stage.quiet()
+
+
+def test_erasing_in_an_era_that_is_over_brings_nothing_back() -> None:
+    """HT-M-053, HT-C-046: the channel was opened to erase an entry, and a relay that had forgotten it got it all anew."""
+    with Stage(people=2, seed=3253) as stage:
+        stage.commit(who=2, era=True)
+        stage.send(who=0, talk=2, count=2)
+        stage.wait(seconds=55)
+        stage.forget()
+        stage.recall(who=0, which=4, talk=2)
+        stage.quiet()

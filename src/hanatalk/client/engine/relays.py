@@ -114,13 +114,14 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
     ):
         core.db.execute(named, event.turn, channel.channel, event.turn)
     _not_there(core, channel.channel, ">", event.head)
+    if channel.closed == Closed.CLOSED:
+        return
     cursor = channel.cursor
     if cursor and (channel.incarnation != event.incarnation or event.head < cursor):
         cursor = _forgotten(core, channel, event, now)
     elif channel.incarnation != event.incarnation:
         core.db.execute("UPDATE channel SET incarnation = ? WHERE channel = ?", event.incarnation, channel.channel)
-    if channel.closed != Closed.CLOSED:
-        link.connection.subscribe(channel.channel, cursor)
+    link.connection.subscribe(channel.channel, cursor)
 
 
 def _behind(core: Core, link: Link, channel_id: ChannelId, now: int) -> None:

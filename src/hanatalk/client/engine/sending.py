@@ -337,7 +337,9 @@ def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Ou
         message=message.message,
     )
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
-    core.db.insert(msgspec.structs.replace(fresh, number=frame.number))  # it keeps its place in the queue
+    turn = fresh.turn if frame.refusals < REFUSALS_BEFORE_NO_TURN else None
+    fresh = msgspec.structs.replace(fresh, number=frame.number, refusals=frame.refusals, turn=turn)
+    core.db.insert(fresh)  # it keeps its place in the queue
 
 
 def publish_again(core: Core, conversation: ConversationId, messages: list[Message], now: int) -> int:
