@@ -214,7 +214,7 @@ def test_a_tombstone_refused_for_its_turn_is_not_encrypted_without_end() -> None
 
 
 def test_erasing_in_an_era_that_is_over_brings_nothing_back() -> None:
-    """HT-M-053, HT-C-046: the channel was opened to erase an entry, and a relay that had forgotten it got it all anew."""
+    """HT-M-053, HT-C-046: opened to erase an entry at a relay that had forgotten, it was lined up to come back."""
     with Stage(people=2, seed=3253) as stage:
         stage.commit(who=2, era=True)
         stage.send(who=0, talk=2, count=2)
