@@ -440,7 +440,7 @@ def test_t018_an_expired_key_package_is_refused(world: World) -> None:
     minji, jihoon = world.person("민지"), world.person("Jihoon")
     world.run()
     link = _offer(
-        world, minji, lambda offer, link: (offer, msgspec.structs.replace(link, expires_at=link.expires_at + 10**7))
+        world, minji, lambda offer, link: (offer, msgspec.structs.replace(link, expires_at=link.expires_at + 10**6))
     )
     world.now += 2 * 86_400_000
     assert _refusal(world, jihoon, link) == "key-package.expired"

@@ -85,11 +85,17 @@ class Mortal(Person):
         self.database._connection.exec_trace = None
 
     @contextmanager
-    def mortal(self) -> Iterator[None]:
-        """What may die in here starts again; so does what the disk has refused, as the runtime does it."""
+    def mortal(self, *, calling: bool = True) -> Iterator[None]:
+        """What may die in here starts again. When the disk says no, a call fails and the process goes on; in a step of
+        its own (not `calling`) the runtime ends it."""
         try:
             yield
-        except (Killed, StorageError):
+        except StorageError:
+            self.deaths += 1
+            self.safe()
+            if not calling:
+                self.reborn()
+        except Killed:
             self.deaths += 1
             self.reborn()
 
@@ -100,16 +106,16 @@ class Mortal(Person):
         self.restart(online=bool(self.pipes))
 
     def step(self) -> bool:
-        with self.mortal():
+        with self.mortal(calling=False):
             return super().step()
         return True
 
     def tick(self) -> None:
-        with self.mortal():
+        with self.mortal(calling=False):
             super().tick()
 
     def next_tick(self) -> int:
-        with self.mortal():
+        with self.mortal(calling=False):
             return super().next_tick()
         return self.world.now
 
