@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.commands import Person, RelayProcess
+from tests.e2e.conftest import acquaint
 
 PASS = "a pass for the whole newsroom"
 
@@ -59,6 +60,21 @@ def test_somebody_elses_relay_may_want_a_pass_too(
     assert jihoon.type("accept", link).error["error"] == "relay.access-pass-needed"
     jihoon.do("relay-pass", guarded.url, "--access-pass-file", str(pass_file))
     jihoon.do("accept", link)
+
+
+def test_a_crowded_relay_asks_for_work_and_people_notice_nothing(
+    tmp_path: Path, person: Callable[[str], Person]
+) -> None:
+    """HT-R-122, HT-R-124"""
+    relay = RelayProcess(tmp_path / "relay", "memory", "--limit", "work-from=0", "--limit", "work=14").start()
+    try:
+        minji, jihoon = person("minji").join("민지", relay.url), person("jihoon").join("Jihoon", relay.url)
+        conversation = acquaint(minji, jihoon)
+        assert minji.do("send", conversation, "들려?").object["state"] in ("stored", "delivered", "read")
+        jihoon.do_here("sync")
+        assert jihoon.texts(conversation) == ["들려?"]
+    finally:
+        relay.kill()
 
 
 @pytest.mark.parametrize(
