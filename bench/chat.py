@@ -20,6 +20,7 @@ OURS, MEMORY = "hanatalk sqlite", "hanatalk memory"
 EJABBERD, EJABBERD_ARCHIVE = "ejabberd online only", "ejabberd archive"
 PROSODY, PROSODY_ARCHIVE = "prosody online only", "prosody archive"
 MOSQUITTO = "mosquitto qos 1"
+ECHO = "hanatalk sqlite, echo"  # the sender's own device reads along, as people's clients do
 RATE = 10_000  # messages/s of the open loop that the target names
 
 
@@ -44,6 +45,7 @@ def candidates() -> list[Candidate]:
         Candidate(EJABBERD_ARCHIVE, lambda: Ejabberd(archive=True), slow=True),
         Candidate(PROSODY_ARCHIVE, lambda: Prosody(archive=True), slow=True),
         Candidate(MEMORY, lambda: Hanatalk("memory")),
+        Candidate(ECHO, lambda: Hanatalk(echo=True)),
     ]
 
 
@@ -107,7 +109,7 @@ def chat(options: Options) -> Table:
             f"{options.pairs} pairs, {options.window} messages of {SIZE} bytes under way in each (1 with an archive)",
             f"loopback, no TLS; servers on core {SERVER_CORE}, driver on core {DRIVER_CORE}",
             f"{options.rounds} rounds of {options.seconds:g} s, all servers in turn in each",
-            "ours: sqlite FULL, encrypted; the receiver acknowledges, which burns the entry",
+            "ours: sqlite FULL, encrypted; the receiver acknowledges, which burns the entry; echo: so does the sender",
         ],
     )
     os.sched_setaffinity(0, {DRIVER_CORE})

@@ -16,7 +16,7 @@ from bench.report import Table
 from hanatalk import mls as face
 from hanatalk.client import calls, events, open_profile
 from hanatalk.drill.people import Person
-from hanatalk.ids import MessageId
+from hanatalk.ids import EntryId, MessageId
 from hanatalk.localdb.database import FILE, Database
 from hanatalk.localdb.rows import Message, Stream
 from hanatalk.localdb.vault import Vault
@@ -260,7 +260,7 @@ async def _size(table: Table) -> None:
         assert isinstance(entry, bytes)
         assert isinstance(burn_after, int)
         assert isinstance(turn, int)
-        append = frames.Append(1, 1, bytes(16), EntryClass.MESSAGE, False, turn, burn_after, None, entry)
+        append = frames.Append(1, 1, EntryId(bytes(16)), EntryClass.MESSAGE, False, turn, burn_after, None, entry)
         table.row("entry", "hanatalk", "bytes", digits=0).values.append(len(entry))
         on_wire = HEAD + len(frames.encode([append]))
         table.row("with APPEND and WebSocket header", "hanatalk", "bytes", digits=0).values.append(on_wire)

@@ -9,7 +9,7 @@ from typing import cast
 
 from bench.load import Pair
 from bench.machine import NotMeasured
-from hanatalk.ids import ReadToken, WriteToken
+from hanatalk.ids import EntryId, ReaderId, ReadToken, WriteToken
 from hanatalk.wire import frames
 from hanatalk.wire.channels import channel_id_of, read_verifier, write_verifier
 from hanatalk.wire.classes import EntryClass
@@ -177,14 +177,21 @@ class HanatalkLine(Line):
 
 
 class HanatalkPair(Pair):
-    """A appends to a channel, B is subscribed, gets each entry and acknowledges it: the acknowledgement burns it."""
+    """A appends to a channel, B is subscribed, gets each entry and acknowledges it: the acknowledgement burns it.
 
-    def __init__(self, sender: HanatalkLine, receiver: HanatalkLine, *, handles: tuple[int, int]) -> None:
+    `echo`: A is subscribed too and acknowledges its own entries, as people's clients do (docs/adr/0007).
+    """
+
+    def __init__(
+        self, sender: HanatalkLine, receiver: HanatalkLine, *, handles: tuple[int, int], echo: bool = False
+    ) -> None:
         super().__init__()
+        self._burn_after = 2 if echo else 1
+        self._own_reader = ReaderId(os.urandom(16))
         self.sender, self.receiver = sender, receiver
         self.entry = os.urandom(SIZE)
         self._handle, self._reading = handles
-        self._reader = os.urandom(16)
+        self._reader = ReaderId(os.urandom(16))
         self.refused = 0
         sender.on_frames = self._stored
         receiver.on_frames = self._entries
@@ -192,20 +199,33 @@ class HanatalkPair(Pair):
     def send(self, count: int) -> None:
         request, handle, entry = self.sender.request, self._handle, self.entry
         self.sender.request += count
-        ids = os.urandom(16 * count)
+        ids, burn_after = os.urandom(16 * count), self._burn_after
         self.sender.say(
             [
                 frames.Append(
-                    request + 1 + n, handle, ids[16 * n : 16 * n + 16], EntryClass.MESSAGE, False, 0, 1, None, entry
+                    request + 1 + n,
+                    handle,
+                    EntryId(ids[16 * n : 16 * n + 16]),
+                    EntryClass.MESSAGE,
+                    False,
+                    0,
+                    burn_after,
+                    None,
+                    entry,
                 )
                 for n in range(count)
             ]
         )
 
     def _stored(self, got: list[frames.RelayFrame]) -> None:
+        last = 0
         for frame in got:
-            if type(frame) is not frames.Stored:
+            if type(frame) is frames.Entries:
+                last = frame.entries[-1].seq
+            elif type(frame) is not frames.Stored:
                 self.refused += 1
+        if last:
+            self.sender.say([frames.Ack(self._handle, self._own_reader, last)])
 
     def _entries(self, got: list[frames.RelayFrame]) -> None:
         count = last = 0
@@ -222,8 +242,8 @@ class HanatalkPair(Pair):
         self.receiver.transport.abort()
 
 
-async def hanatalk_pairs(port: int, count: int, tls: ssl.SSLContext | None = None) -> list[Pair]:
-    """`count` channels, each with one who may only write and one who may only read."""
+async def hanatalk_pairs(port: int, count: int, tls: ssl.SSLContext | None = None, *, echo: bool = False) -> list[Pair]:
+    """`count` channels, each with one who may only write (`echo`: read too) and one who may only read."""
     pairs: list[Pair] = []
     for _ in range(count):
         read, write = os.urandom(32), os.urandom(32)
@@ -231,11 +251,12 @@ async def hanatalk_pairs(port: int, count: int, tls: ssl.SSLContext | None = Non
         for reads in (False, True):
             line = cast(HanatalkLine, await dial(HanatalkLine, port, tls))
             await line.greet()
-            ends.append((line, await line.open(read, write, reads=reads, writes=not reads)))
+            ends.append((line, await line.open(read, write, reads=reads or echo, writes=not reads)))
         (sender, handle), (receiver, reading) = ends
-        receiver.say([frames.Subscribe(reading, 0)])
-        await receiver.answer(frames.CaughtUp)
-        pairs.append(HanatalkPair(sender, receiver, handles=(handle, reading)))
+        for line, its_handle in ends[0 if echo else 1 :]:
+            line.say([frames.Subscribe(its_handle, 0)])
+            await line.answer(frames.CaughtUp)
+        pairs.append(HanatalkPair(sender, receiver, handles=(handle, reading), echo=echo))
     return pairs
 
 

@@ -15,6 +15,7 @@ from bench.peers.ejabberd import Ejabberd
 from bench.peers.hanatalk import Hanatalk
 from bench.peers.prosody import Prosody
 from bench.report import Table
+from hanatalk.ids import EntryId, ReaderId
 from hanatalk.wire import frames
 from hanatalk.wire.classes import EntryClass
 
@@ -113,7 +114,15 @@ async def _fan_out(options: Options, table: Table, store: str, size: int) -> Non
             sender.say(
                 [
                     frames.Append(
-                        sender.request - n, handle, os.urandom(16), EntryClass.MESSAGE, False, 0, None, None, entry
+                        sender.request - n,
+                        handle,
+                        EntryId(os.urandom(16)),
+                        EntryClass.MESSAGE,
+                        False,
+                        0,
+                        None,
+                        None,
+                        entry,
                     )
                     for n in range(count - 1, -1, -1)
                 ]
@@ -221,7 +230,15 @@ async def _stalled(options: Options, table: Table) -> None:
                 sender.say(
                     [
                         frames.Append(
-                            sender.request - n, handle, os.urandom(16), EntryClass.MESSAGE, False, 0, 1, None, entry
+                            sender.request - n,
+                            handle,
+                            EntryId(os.urandom(16)),
+                            EntryClass.MESSAGE,
+                            False,
+                            0,
+                            1,
+                            None,
+                            entry,
                         )
                         for n in range(part - 1, -1, -1)
                     ]
@@ -256,7 +273,7 @@ async def _stalled(options: Options, table: Table) -> None:
             for frame in answers:
                 if type(frame) is frames.Entries:
                     got += len(frame.entries)
-                    slow.say([frames.Ack(reading, b"r" * 16, frame.entries[-1].seq)])
+                    slow.say([frames.Ack(reading, ReaderId(b"r" * 16), frame.entries[-1].seq)])
             if got >= options.pending // 10 * 10:
                 done.set()
 

@@ -17,8 +17,9 @@ class Hanatalk(Kept):
 
     name: ClassVar[str] = "hanatalk"
 
-    def __init__(self, store: str = "sqlite", **options: Any) -> None:
+    def __init__(self, store: str = "sqlite", *, echo: bool = False, **options: Any) -> None:
         self.store = store
+        self._echo = echo
         self._options = options
         super().__init__()
 
@@ -31,7 +32,7 @@ class Hanatalk(Kept):
         return Running(command, folder=self.folder)
 
     async def pairs(self, count: int) -> list[Pair]:
-        return await lines.hanatalk_pairs(self.port, count)
+        return await lines.hanatalk_pairs(self.port, count, echo=self._echo)
 
     async def idle(self, count: int) -> list[lines.Line]:
         """Connections that said HELLO, opened a channel and subscribed to it."""

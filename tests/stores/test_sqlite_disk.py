@@ -131,7 +131,7 @@ def test_t083_a_failing_disk_stores_a_batch_whole_or_not_at_all(
         left -= 1
         return errors[kind](os.strerror(errno.EIO)) if left == 0 else None
 
-    for number in range(90):
+    for number in range(150):  # a batch syncs once, so that most of them meet no failing sync
         batch = a_batch(chance)
         left, disk.fault = 1 + number % 15, fail
         try:

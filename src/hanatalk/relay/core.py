@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from hanatalk.errors import StorageError, WireError
-from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, TakeId
+from hanatalk.ids import ChannelId, Incarnation, TakeId
 from hanatalk.relay.counters import Counters
 from hanatalk.relay.opened import Address, Channel, Opened, Peer, Subscription, Unborn
 from hanatalk.relay.policy import Challenge, Limits, check_append, check_hello, check_open, check_proof
@@ -28,6 +28,7 @@ FEED_ENTRIES = 512
 BATCH_OPERATIONS = 2_000
 BATCH_SIZE = 8 << 20  # bytes of entries
 PUSH_SIZE = 768 << 10  # bytes of entries in one ENTRIES frame; with one more entry still below HT-R-010
+_CLOSED = State.CLOSED  # looked up for every request
 PUSHED_OVERHEAD = 32  # an upper bound of one pushed entry's encoding beside its bytes
 
 
@@ -205,8 +206,9 @@ class RelayCore:
             return 0.0
         peer.seen = now
         self._dirty[peer] = None
+        connection = peer.connection
         try:
-            requests = peer.connection.receive(message)
+            requests = connection.receive(message)
         except WireError as error:
             peer.ended = True
             self.counters.end(error.code.removeprefix("wire."))
@@ -218,7 +220,7 @@ class RelayCore:
         try:
             for request in requests:
                 answers[type(request)](peer, request)
-                if peer.connection.state is State.CLOSED:
+                if connection.state is _CLOSED:
                     return 0.0
         except StorageError:
             self.end(peer, RefusalCode.STORAGE)
@@ -324,7 +326,7 @@ class RelayCore:
         self._operations.append(
             stores.Append(
                 channel_id=channel.channel_id,
-                entry_id=EntryId(request.entry_id),
+                entry_id=request.entry_id,
                 entry_class=request.entry_class,
                 entry=request.entry,
                 commit=request.commit,
@@ -346,7 +348,7 @@ class RelayCore:
         seq = min(request.seq, channel.head)
         if not seq:
             return
-        acknowledge = stores.Acknowledge(channel_id=channel.channel_id, reader=ReaderId(request.reader), seq=seq)
+        acknowledge = stores.Acknowledge(channel_id=channel.channel_id, reader=request.reader, seq=seq)
         before = opened.acknowledged
         if before is not None and before[0] == self._batch and before[1] == request.reader:
             # Cumulative: one operation per reader and batch is enough.

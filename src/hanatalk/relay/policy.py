@@ -15,6 +15,7 @@ from hanatalk.wire.proofs import access_proof, is_worked
 from hanatalk.wire.refusals import RefusalCode
 
 OWN_FILES = 64  # files of a relay that are no connections
+_MESSAGE = EntryClass.MESSAGE  # most entries are; a name of the module is found faster than a member of an enum
 BURN_AFTER = 9  # readers: eight other devices and the sender (docs/adr/0007); more would be a fingerprint (HT-R-043)
 
 
@@ -100,7 +101,7 @@ def check_append(request: frames.Append, capability: Capability, *, entry_size: 
     if len(request.entry) > entry_size:
         return RefusalCode.ENTRY_SIZE
     entry_class = request.entry_class
-    if entry_class is EntryClass.MESSAGE:
+    if entry_class is _MESSAGE:
         forbidden = request.commit
     elif entry_class is EntryClass.CONTROL:
         # Else an insider commits, lets half the group follow, and erases it (T-028).

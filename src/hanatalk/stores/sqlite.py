@@ -1,8 +1,9 @@
 """The relay's embedded store: one encrypted SQLite file (spec/04-storage.md HT-S-010 …).
 
 A commit touches few pages, whatever the number of channels: messages and attachments land in one table in the order
-of arrival. `tend` settles them into tables ordered by random channel numbers, off the commit path; most are burned
-before that. Control and invite entries, which are few and stay long, are settled at once.
+of arrival. `tend` has them settled into tables ordered by random channel numbers, a part with each later batch, or by
+itself when no batch comes; most are burned before that. Control and invite entries, which are few and stay long, are
+settled at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,7 @@ from hanatalk.stores.interface import (
     Take,
     Taken,
 )
-from hanatalk.stores.settling import Settling
+from hanatalk.stores.settling import COPIED_AT_ONCE, Settling
 from hanatalk.stores.shelves import Shelf, Shelves, shelf_of
 from hanatalk.stores.sweeping import Sweep
 from hanatalk.wire.channels import NO_CONTROL_HASH, next_control_hash
@@ -80,7 +81,9 @@ class SqliteStore:
                 _migrate(self._connection)
                 self._log_pages = 0
                 self._log_limit = LOG_PAGES
-                self._busy = False  # something was applied since the last look
+                self._busy = False  # something was applied since the last round of tending
+                self._applied = False  # and since the last look
+                self._tending = False  # a round of settling was begun by `tend`
                 self._connection.set_wal_hook(self._on_logged)
                 self._shelves = Shelves(self._connection)
                 self._channels = Channels(self._connection)
@@ -118,17 +121,22 @@ class SqliteStore:
     def apply(self, operations: Sequence[Operation], *, day: int) -> list[Result]:
         handlers = self._handlers
         with self._writing():
+            if self._channels.landed > MOST_LANDED:
+                self._settling.begin()
             self._look_up_answers(operations)
             results = [handlers[type(operation)](operation, day) for operation in operations]
+            landed = len(self._landed)
             self._flush()
-        self._busy = True
+            # A round that is going on is carried on here, faster than entries land: it needs no sync of its own.
+            for _ in range(1 + 2 * landed // COPIED_AT_ONCE):
+                if not (self._settling.running and self._settling.step()):
+                    break
+        self._busy = self._applied = True
         # The batch is stored: from here on nothing may say otherwise. What fails now, `tend` says later.
         with suppress(StorageError):
             self._channels.evict()
             if self._log_pages >= self._log_limit or self._checkpointer.finished:
                 self._tidy_log()
-            if self._channels.landed > MOST_LANDED:
-                self._settle_step()
         return results
 
     @contextmanager
@@ -580,8 +588,14 @@ class SqliteStore:
 
     def tend(self) -> bool:
         self._ready()
-        if self._settle_step():
-            return True
+        applied, self._applied = self._applied, False
+        if not self._tending:
+            self._tending = self._settling.begin()
+        if self._tending:
+            # While batches come, they carry the round on.
+            self._tending = self._settling.running and (applied or self._settle_step())
+            if self._tending:
+                return True
         idle, self._busy = not self._busy, False
         if idle and self._renew_worn(most=RENEWED_WHEN_IDLE):
             return True

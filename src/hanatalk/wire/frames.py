@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from hanatalk.errors import WireError
+from hanatalk.ids import EntryId, ReaderId
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.refusals import RefusalCode
 
@@ -23,6 +24,8 @@ FRAME_OVERHEAD: Final = 512  # no frame is larger than this beside its entry or 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 Bytes16: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+EntryIdBytes: TypeAlias = Annotated[EntryId, msgspec.Meta(min_length=16, max_length=16)]
+ReaderIdBytes: TypeAlias = Annotated[ReaderId, msgspec.Meta(min_length=16, max_length=16)]
 Bytes32: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Bytes64: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 EntryBytes: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=1, max_length=ENTRY_SIZE)]
@@ -69,7 +72,7 @@ class Append(Frame, frozen=True, tag=3):
 
     request: Positive
     handle: Positive
-    entry_id: Bytes16
+    entry_id: EntryIdBytes
     entry_class: EntryClass
     commit: bool
     turn: Count | None
@@ -89,7 +92,7 @@ class Ack(Frame, frozen=True, tag=5):
     """This reader holds everything up to seq (HT-R-052)."""
 
     handle: Positive
-    reader: Bytes16
+    reader: ReaderIdBytes
     seq: Count
 
 

@@ -11,6 +11,7 @@ _NUMBERED = frozenset({frames.Open, frames.Append, frames.Take, frames.Receipt, 
 # The open state's row leads nowhere else, so there it is enough to know which frames it has, and which are numbered.
 assert set(RELAY_RECEIVES[State.OPEN].values()) == {State.OPEN}
 _WHILE_OPEN = {kind: kind in _NUMBERED for kind in RELAY_RECEIVES[State.OPEN]}
+_OPEN, _CLOSED = State.OPEN, State.CLOSED  # looked up for every message
 _SMALL = 96  # bytes, more than any frame without an entry or a text takes
 
 
@@ -44,13 +45,13 @@ class RelayConnection:
         :raises WireError: the client broke the protocol (HT-R-017). None of the message's requests is returned, the
             refusal is queued, the state is closed.
         """
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             raise WireError("wire.closed")
         try:
             requests = frames.decode_client_frames(message)
             state: State = self.state
             begun: list[ClientFrame] | None = None
-            if state is not State.OPEN:
+            if state is not _OPEN:
                 begun = []
                 state = self._begin(requests, begun)
             last_request = self._last_request
@@ -75,7 +76,7 @@ class RelayConnection:
         """Move HELLO and PROOF from `requests` to `begun` and drop what has no effect; returns the state after them."""
         state = self.state
         heard = 0
-        while state is not State.OPEN and heard < len(requests):
+        while state is not _OPEN and heard < len(requests):
             frame = requests[heard]
             heard += 1
             following = RELAY_RECEIVES[state].get(type(frame))
@@ -111,8 +112,8 @@ class RelayConnection:
 
     def end(self, code: RefusalCode) -> None:
         """Queue the last REFUSED and close (HT-R-017). What was queued before goes out first; once only."""
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
+        if self.state is not _CLOSED:
+            self.state = _CLOSED
             self.outgoing.add(frames.Refused(None, code, None, ""), _SMALL)
 
     def only_push(self) -> frames.SharedEntries | None:
