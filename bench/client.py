@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from bench import load
 from bench.machine import DRIVER_CORE, NotMeasured, percentile
 from bench.options import Options
@@ -18,7 +20,7 @@ from hanatalk.client import calls, events, open_profile
 from hanatalk.drill.people import Person
 from hanatalk.ids import EntryId, MessageId
 from hanatalk.localdb.database import FILE, Database
-from hanatalk.localdb.rows import Message, Stream
+from hanatalk.localdb.rows import Content, Message, MessageKind, Stream
 from hanatalk.localdb.vault import Vault
 from hanatalk.wire import frames
 from hanatalk.wire.classes import EntryClass
@@ -159,28 +161,24 @@ async def _opening(options: Options, table: Table) -> None:
         await two.one.leave()
         home = two.one.home
         database = Database(home / FILE, Vault(home).open(passphrase=None).key)
-        (like,) = database.find(Message, "text = ?", "hello")
+        (like,) = database.find(Message, "kind = ?", MessageKind.PERSON)
+        assert like.number is not None
+        (content,) = database.find(Content, "number = ?", like.number)
         began = time.perf_counter()
         for start in range(0, options.opened, 10_000):
             with database.transaction():
                 for number in range(start, min(start + 10_000, options.opened)):
-                    database.insert(
-                        Message(
+                    inserted = database.insert(
+                        msgspec.structs.replace(
+                            like,
                             number=None,
                             message=MessageId(os.urandom(16)),
-                            conversation=like.conversation,
-                            account=like.account,
-                            device=like.device,
                             counter=like.counter + 1 + number,
-                            epoch=like.epoch,
-                            kind=like.kind,
                             sent_at=like.sent_at + number,
-                            body=like.body,
-                            text=f"message {number}",
-                            reply_to=None,
                             read=1,
                         )
                     )
+                    database.insert(msgspec.structs.replace(content, number=inserted))
         last = like.counter + options.opened
         with database.transaction():
             (stream,) = database.find(Stream, "conversation = ? AND device = ?", like.conversation, like.device)
