@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/hanatalk/target
 export PATH := $(CURDIR)/$(BIN):$(HOME)/.cargo/bin:$(PATH)
 export PYTHONUTF8 := 1
 
-.PHONY: help setup test lint rust-lint pytest demo bench fuzz soak words threat-table lock clean
+.PHONY: help setup test lint rust-lint pytest demo bench fuzz soak sbom audit words threat-table lock clean
 
 help:
 	@echo "make setup         .venv with everything in it, hana included (quick when nothing changed)"
@@ -19,6 +19,8 @@ help:
 	@echo "make fuzz          every parser, SECONDS=60 each (FUZZ=\"--target envelope\" for one; fuzz/README.md)"
 	@echo "make bench         benchmarks, side by side with their peers"
 	@echo "make soak          the long tests"
+	@echo "make sbom          build/sbom.cdx.json: every locked package, its hashes and licence"
+	@echo "make audit         known flaws, licences and sources of what is locked (needs the net)"
 	@echo "make words         compile the sentence catalogues after editing a .po file"
 	@echo "make threat-table  rewrite the 'where tested' column of spec/threat-model.md"
 	@echo "make lock          resolve the locked requirements anew"
@@ -71,6 +73,17 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 lock:
 	$(LOCK) --extra client --extra dev -o requirements.txt
 	$(LOCK) -o requirements-relay.txt
+	echo "pip-audit>=2.9" | $(subst pyproject.toml,-,$(LOCK)) -o requirements-audit.txt
+
+sbom: setup
+	@$(BIN)/python scripts/sbom.py
+
+# Both look up known flaws in databases on the net, and fail if they cannot. cargo-deny: cargo install --locked cargo-deny
+audit: setup
+	@[ -x build/audit/bin/pip-audit ] || { $(BIN)/python -m venv build/audit && \
+		build/audit/bin/pip install --quiet --require-hashes -r requirements-audit.txt; }
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+	cargo deny --manifest-path $(RUST)/Cargo.toml check --config rust/deny.toml
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build tests/interop/node_modules

@@ -107,7 +107,7 @@ def test_no_committed_file_names_a_package_registry() -> None:
 
 def test_locked_requirements_all_have_hashes_and_no_address() -> None:
     """T-087: an install takes nothing whose hash is not written here."""
-    for name in ("requirements.txt", "requirements-relay.txt"):
+    for name in ("requirements.txt", "requirements-relay.txt", "requirements-audit.txt"):
         text = (ROOT / name).read_text()
         assert "://" not in text
         requirements = re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^\s*#.*\n", "", text))

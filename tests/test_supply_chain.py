@@ -1,12 +1,16 @@
 """T-087: what is installed is what was locked. A changed wheel does not get in, an unlisted one neither."""
 
 import hashlib
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from scripts import sbom
+from tests.conftest import ROOT
 
 WHEEL = "greeting-1.0-py3-none-any.whl"
 
@@ -82,3 +86,62 @@ def test_set_up_installs_with_hashes_only() -> None:
     assert all("--require-hashes" in line or "--no-index" in line for line in installs)
     assert "maturin build" in script
     assert "--locked" in script
+
+
+def test_the_bill_of_materials_lists_every_locked_package_with_its_hashes() -> None:
+    """T-087: CycloneDX, from the lock files alone; the same lock files make the same bill."""
+    bill = sbom.document({})
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    assert bill == sbom.document({})
+    listed = {component["purl"]: component for component in bill["components"]}
+    locked = (ROOT / "requirements.txt").read_text()
+    python = re.findall(r"(?m)^([a-z0-9._-]+)==([^\s;]+)", locked)
+    crates = tomllib.loads((ROOT / "rust" / "hanatalk-mls" / "Cargo.lock").read_text())["package"]
+    crates = [crate for crate in crates if crate["name"] != "hanatalk-mls"]
+    assert len(listed) == len(python) + len(crates)
+    for name, version in python:
+        (files,) = listed[f"pkg:pypi/{name}@{version}"]["externalReferences"]
+        assert files["hashes"]
+        assert all(f"--hash=sha256:{one['content']}" in locked for one in files["hashes"])
+    for crate in crates:
+        (one,) = listed[f"pkg:cargo/{crate['name']}@{crate['version']}"]["hashes"]
+        assert one["content"] == crate["checksum"]
+
+
+def test_every_python_package_has_a_licence_that_is_allowed() -> None:
+    """T-087; those of the crates are asked of cargo by `make sbom`."""
+    bill = sbom.document({})
+    python = [component for component in bill["components"] if component["purl"].startswith("pkg:pypi/")]
+    assert sbom.refused(python) == []
+    unknown = [component for component in bill["components"] if component["purl"].startswith("pkg:cargo/")]
+    assert len(sbom.refused(unknown)) == len(unknown), "a crate whose licence nobody knows is refused"
+
+
+@pytest.mark.parametrize(
+    ("expression", "allowed"),
+    [
+        ("MIT", True),
+        ("MIT OR GPL-2.0-only", True),
+        ("GPL-2.0-only", False),
+        ("MIT AND GPL-2.0-only", False),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", True),
+        ("(MIT OR Apache-2.0) AND Proprietary", False),
+        ("Apache-2.0 WITH LLVM-exception", True),
+        ("Unlicense OR MIT", True),
+        ("", False),
+    ],
+)
+def test_licence_expressions(expression: str, allowed: bool) -> None:
+    assert sbom.is_allowed(expression) is allowed
+
+
+def test_known_flaws_and_sources_are_configured() -> None:
+    """T-087: nothing is looked over, and what cannot be looked up fails."""
+    deny = tomllib.loads((ROOT / "rust" / "deny.toml").read_text())
+    assert deny["sources"] == {"unknown-registry": "deny", "unknown-git": "deny"}
+    assert (deny["advisories"]["yanked"], deny["advisories"]["ignore"]) == ("deny", [])
+    assert set(deny["licenses"]["allow"]) <= sbom.ALLOWED
+    audit = (ROOT / "Makefile").read_text().partition("\naudit:")[2].partition("\n\n")[0]
+    assert "--strict --require-hashes --disable-pip -r requirements.txt" in audit
+    assert "cargo deny" in audit
+    assert "--require-hashes -r requirements-audit.txt" in audit
