@@ -17,7 +17,7 @@ from fuzz.target import Attack, Target, hold
 from fuzz.targets import content as inner
 from fuzz.targets.storage import folder
 from hanatalk import mls
-from hanatalk.client.engine import accounts, content, invites, links, policy, sealing
+from hanatalk.client.engine import accounts, content, key_packages, links, policy, resync, sealing, statements
 from hanatalk.client.engine.core import Core
 from hanatalk.client.events import MessageReceived
 from hanatalk.errors import HanaError, UsageError
@@ -28,6 +28,7 @@ from hanatalk.localdb.rows import (
     ContactKeyPackage,
     KeyPackage,
     Outgoing,
+    Purpose,
 )
 from hanatalk.wire import channels, events, frames
 from hanatalk.wire.classes import EntryClass
@@ -180,7 +181,7 @@ def _introduced() -> Attack:
             scene.greet()
             scene.deliver(scene.entry(b"x"))
             kept = scene.core.db.find(ContactKeyPackage, "account = ?", friend.account)
-            hold(len(kept) <= invites.CONTACT_KEY_PACKAGES, "a contact that fills the disk")
+            hold(len(kept) <= key_packages.CONTACT_KEY_PACKAGES, "a contact that fills the disk")
 
     return attack
 
@@ -498,12 +499,74 @@ def _tellings() -> Iterator[bytes]:
     )
 
 
+def _stated() -> Attack:
+    """What a device says in the resync channel, properly signed: [number, epoch, known, KeyPackage, chain, flags, raw].
+
+    Flags: 1 Minji has lost her way; 2 the same again; 4 another conversation's; 8 the statement's bytes as given.
+    """
+    scene = _Scene()
+    core, friend = scene.core, scene.jihoon.engine._core.identity
+    resync_channel = core.db.find(Channel, "purpose = ? AND owner = ?", Purpose.RESYNC, scene.conversation)[0]
+    channel = ChannelId(resync_channel.channel)
+
+    def attack(given: bytes) -> None:
+        step = (found if isinstance(found := _read(given), list) else []) + [None] * 7
+        flags = step[5] if isinstance(step[5], int) else 0
+        package = _key_package(friend.device, friend.chain, step[3]) if isinstance(step[3], list) else None
+        fields = [
+            1,
+            bytes(16) if flags & 4 else scene.conversation,
+            friend.device.key,
+            step[0],
+            step[1],
+            bytes(32),
+            bytes(32),
+        ]
+        raw = msgspec.msgpack.encode([*fields, step[2] or [], package, step[4] or list(friend.chain.links)])
+        if flags & 8 and isinstance(step[6], bytes):
+            raw = step[6]
+        body = msgspec.msgpack.encode(statements.Signed(raw, friend.device.sign(b"hana statement/1", raw)))
+        sealed = sealing.seal(
+            resync_channel.seal_key,
+            channel,
+            entry_class=EntryClass.CONTROL,
+            kind=sealing.BodyKind.STATEMENT,
+            body=body[: sealing.CAPACITY],
+        )
+        with scene.played():
+            scene.greet()
+            if flags & 1:
+                resync.lost(core, scene.conversation, "mls.path-fault", scene.now)
+            for row in core.db.find(Channel, "closed = 0"):
+                at, incarnation = ChannelId(row.channel), Incarnation(row.incarnation or bytes(16))
+                scene.deliver(
+                    events.ChannelOpened(at, incarnation, row.cursor, row.turn, 0), events.CaughtUp(at, row.cursor)
+                )
+            for seq in range(1, 3 if flags & 2 else 2):
+                place = resync_channel.cursor + seq
+                scene.deliver(events.EntryReceived(channel, place, 0, EntryClass.CONTROL, False, sealed))
+                scene.deliver(events.CaughtUp(channel, place))
+            scene.minji.engine.tick(scene.now + 60_000)
+
+    return attack
+
+
+def _statements() -> Iterator[bytes]:
+    at = policy.encode(policy.WelcomeAt(1, URL, b"r" * 32, b"w" * 32, b"s" * 32))
+    known = [[b"d" * 32, 4, 1]]
+    for flags in (0, 1, 2, 4):
+        yield msgspec.msgpack.encode([START, 2, known, None, None, flags, None])
+        yield msgspec.msgpack.encode([START, 9, known, [at, 0, 2**33, 0], None, flags, None])
+    yield msgspec.msgpack.encode([2**53 - 1, 2**53 - 1, [], None, None, 8, msgspec.msgpack.encode([1, b"x"])])
+
+
 _KINDS: tuple[tuple[str, Callable[[], Attack], Callable[[], Iterator[bytes]], tuple[str, ...], int], ...] = (
     ("engine-content", _said, _sayings, ("receiving.entry", "content.parse"), 150),
-    ("engine-hello", _introduced, _introductions, ("invites.remember_key_packages",), 40),
+    ("engine-hello", _introduced, _introductions, ("key_packages.remember",), 40),
     ("engine-commit", _commit, _contexts, ("commits.arrived", "policy.check_commit"), 40),
     ("engine-offer", _offered, _offers, ("invites.taken",), 40),
     ("engine-welcome", _welcomed, _welcomes, ("invites.welcome_entry",), 40),
+    ("engine-statement", _stated, _statements, ("resync.entry", "statements.parse"), 30),
     ("engine-relay", _told, _tellings, ("relays.take_event",), 60),
 )
 TARGETS = [
