@@ -124,7 +124,14 @@ def test_any_text_is_a_url_or_a_usage_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["relay\u0085.example", "relay\u009b31m.example", "re\u202elay.example", "relay\u00a0.example"]
+    "host",
+    [
+        "relay\u0085.example",
+        "relay\u009b31m.example",
+        "re\u202elay.example",
+        "relay\u00a0.example",
+        "evil.example\\.onion",
+    ],
 )
 def test_t088_a_host_with_characters_that_nobody_sees_is_refused(host: str) -> None:
     """T-088, T-073: found by fuzzing; C1 controls and direction marks went through."""

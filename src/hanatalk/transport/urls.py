@@ -13,6 +13,7 @@ from hanatalk.errors import UsageError
 PLAIN_PORT = 7710
 TLS_PORT = 443
 PIN_LENGTH = 32
+_IN_HOSTS = frozenset("-._:%")  # beside letters and digits; scripts with marks are written as xn--…
 
 
 class RelayUrl(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,7 @@ def parse_relay_url(url: str) -> RelayUrl:
         raise UsageError("relay.url") from None
     if parts.scheme not in ("ws", "wss") or not host or parts.username is not None or parts.query:
         raise UsageError("relay.url")
-    if " " in url or not url.isprintable():  # nor what only looks like another host
+    if " " in url or not url.isprintable() or not all(one.isalnum() or one in _IN_HOSTS for one in host):
         raise UsageError("relay.url")
     scheme: Literal["ws", "wss"] = "wss" if parts.scheme == "wss" else "ws"
     parsed = RelayUrl(
