@@ -150,6 +150,20 @@ async def test_somebody_who_never_answers() -> None:
     server.close()
 
 
+async def test_a_connection_that_ends_within_the_handshake_is_said() -> None:
+    """`connect` used to return a link that never was open and never closed."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(NetworkError):
+        await asyncio.wait_for(connect(f"ws://127.0.0.1:{port}", ClientConnection(), Events()), 5)
+    server.close()
+
+
 async def test_somebody_who_speaks_http() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -49,6 +49,11 @@ class Link:
                 transport.send(picows.WSMsgType.BINARY, message)
 
     @property
+    def is_open(self) -> bool:
+        """The WebSocket was opened and is not closed."""
+        return self._transport is not None
+
+    @property
     def unsent(self) -> int:
         """Bytes that the socket has not taken yet: whoever uploads much waits while this is large."""
         return 0 if self._transport is None else self._transport.underlying_transport.get_write_buffer_size()
@@ -215,6 +220,9 @@ async def connect(
         reason = link.closed.result()
         if reason is not None:
             raise reason
+    elif not link.is_open:  # picows calls nobody if the socket ends within the handshake
+        link.close()
+        raise NetworkError("network.lost")
     return link
 
 
