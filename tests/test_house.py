@@ -1,5 +1,6 @@
 """The house's own rules: borders, sizes, names, licences, what the readmes must say."""
 
+import ast
 import hashlib
 import re
 import subprocess
@@ -87,6 +88,27 @@ def test_modules_can_be_read_in_one_sitting() -> None:
 def test_modules_have_names_that_say_something() -> None:
     parts = {part: path for path in MODULES for part in path.relative_to(SOURCE).with_suffix("").parts}
     assert {part: path for part, path in parts.items() if set(part.split("_")) & FORBIDDEN} == {}
+
+
+RUNS_CODE = {"pickle", "marshal", "shelve", "runpy", "subprocess", "ctypes", "webbrowser", "code", "zipimport", "imp"}
+RUNS_TEXT = {"eval", "exec", "compile", "__import__", "system", "popen", "import_module"}
+
+
+@pytest.mark.parametrize("room", ["client", "wire", "transport", "mls", "localdb", "words"])
+def test_nothing_that_comes_in_can_be_run(room: str) -> None:
+    """T-025: what a device gets from a relay meets nothing that loads, unpickles, compiles or starts anything."""
+    for path in sorted((SOURCE / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            imported: set[str] = set()
+            if isinstance(node, ast.Import):
+                imported = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported = {(node.module or "").partition(".")[0]}
+            assert not imported & RUNS_CODE, path
+            if isinstance(node, ast.Call):
+                called = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
+                of_re = isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", None) == "re"
+                assert called not in RUNS_TEXT or of_re, (path, node.lineno)
 
 
 def test_every_room_has_its_tests() -> None:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e.observing import observed
 from tests.relay.certified import Issued, issued
+from tests.relay.running import running_relay
 from tests.transport.intercepting import intercepting
 from tests.transport.test_link import Events, failure
 
@@ -18,9 +20,10 @@ from hanatalk.errors import NetworkError, VerificationError
 from hanatalk.ids import ReadToken, WriteToken
 from hanatalk.transport.link import connect
 from hanatalk.transport.urls import pin_text
-from hanatalk.wire import channels
+from hanatalk.wire import channels, events
 from hanatalk.wire.client import ClientConnection
 
+KEY_SHARE, PRE_SHARED_KEY, EARLY_DATA = 51, 41, 42  # TLS extensions
 OK = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 
 
@@ -103,6 +106,38 @@ async def test_no_downgrade_to_older_tls(authority: Issued, pinned: bool) -> Non
         assert isinstance(error, NetworkError)
         assert error.code == "network.tls"
     assert interceptor.heard == b""
+
+
+def client_hello(raw: bytes) -> set[int]:
+    """The extensions of the ClientHello at the start of a TLS stream."""
+    body = raw[5 + 4 :]  # headers of record and message
+    at = 2 + 32  # version, random
+    at += 1 + body[at]  # session id
+    at += 2 + int.from_bytes(body[at : at + 2], "big")  # cipher suites
+    at += 1 + body[at]  # compression methods
+    end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+    at += 2
+    found = set()
+    while at < end:
+        found.add(int.from_bytes(body[at : at + 2], "big"))
+        at += 4 + int.from_bytes(body[at + 2 : at + 4], "big")
+    return found
+
+
+async def test_no_connection_says_that_it_continues_another() -> None:
+    """HT-R-100, T-045: no session is offered, whatever the one before was told."""
+    async with running_relay(tls="self") as relay, observed(relay) as observer:
+        for _ in range(2):
+            seen = Events()
+            link = await connect(observer.url, ClientConnection(), seen)
+            await seen.until(events.HelloAnswered)
+            link.close()
+            await link.gone(5)
+        hellos = [client_hello(bytes(wire.up)) for wire in observer.wires]
+    assert len(hellos) == 2
+    assert hellos[0] == hellos[1]
+    assert KEY_SHARE in hellos[0]
+    assert not {PRE_SHARED_KEY, EARLY_DATA} & hellos[0]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
