@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.e2e.commands import Person, RelayProcess
+from tests.e2e.commands import Person, RelayProcess, environment
 from tests.e2e.conftest import acquaint
 
 from hanatalk.client.engine import links
@@ -258,3 +258,32 @@ def test_accepting_while_the_own_relay_is_down(person: Callable[[str], Person], 
     assert elsewhere.type_here("sync", "--wait", "2").code == 3
     accepted = elsewhere.do_here("accept", minji.do_here("invite").object["invite"]).object
     assert elsewhere.do_here("send", accepted["conversation"], "안녕").object["state"] == "stored"
+
+
+WITHOUT_ROOM = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_t080_a_disk_that_takes_no_more_refuses_the_message_and_nothing_is_half_done(
+    person: Callable[[str], Person], relay: RelayProcess
+) -> None:
+    """T-083: no file may grow. `send` and `listen` end with the disk's error and code 1; with room again all goes on."""
+    minji, jihoon, conversation = couple(person, relay)
+    for arguments in (("send", conversation, "zu viel"), ("listen",)):
+        ended = subprocess.run(
+            [sys.executable, "-c", WITHOUT_ROOM, *minji.command(*arguments)],
+            capture_output=True,
+            env=environment(HANA_HOME=str(minji.home), PYTHONDONTWRITEBYTECODE="1"),
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 1, (arguments, ended)
+        error = msgspec.json.decode(ended.stderr)
+        assert error["error"] in ("storage.io", "storage.full"), error
+    assert minji.texts(conversation) == []
+    assert minji.do("send", conversation, "wieder Platz").object["state"] == "stored"
+    jihoon.do("sync")
+    assert jihoon.texts(conversation) == ["wieder Platz"]
