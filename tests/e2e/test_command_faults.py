@@ -270,7 +270,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_t080_a_disk_that_takes_no_more_refuses_the_message_and_nothing_is_half_done(
     person: Callable[[str], Person], relay: RelayProcess
 ) -> None:
-    """T-083: no file may grow. `send` and `listen` end with the disk's error and code 1; with room again all goes on."""
+    """T-083: no file may grow. `send` and `listen` end with the disk's error, code 1; with room again all goes on."""
     minji, jihoon, conversation = couple(person, relay)
     for arguments in (("send", conversation, "zu viel"), ("listen",)):
         ended = subprocess.run(
