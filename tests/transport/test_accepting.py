@@ -1,9 +1,12 @@
 """The relay's side of a WebSocket on the loop that the relay runs on."""
 
 import asyncio
+import contextlib
+import gc
 import socket
 import ssl
 import threading
+import weakref
 
 import pytest
 import uvloop
@@ -21,6 +24,7 @@ SIZES = [5, 100, 8_192, 8_193, 60_000, 70_000, 300_000, 9_000, 1_000_000, 126, 2
 
 
 written = threading.Event()
+GUESTS = 20
 
 
 class Talker:
@@ -103,3 +107,64 @@ def test_what_is_written_in_one_turn_arrives_whole_and_in_order(tls: bool) -> No
     ]
     assert all(set(message) == {number} for number, message in enumerate(received[:-1]))
     assert talkers[0].chokes[:1] == [True]
+
+
+class Silent:
+    """Looks after a connection and does nothing."""
+
+    def arrived(self, message: bytes) -> float:
+        return 0.0
+
+    def heard(self) -> None: ...
+
+    def no_message(self, code: RefusalCode) -> None: ...
+
+    def choked(self, choked: bool) -> None: ...
+
+    def gone(self) -> None: ...
+
+
+def _come_and_go(port: int, tls: ssl.SSLContext | None) -> None:
+    for _ in range(GUESTS):
+        plain = socket.create_connection(("127.0.0.1", port))
+        client = plain if tls is None else tls.wrap_socket(plain)
+        with client, client.makefile("rb") as stream:
+            client.sendall(HANDSHAKE)
+            while stream.readline() != b"\r\n":
+                pass
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_who_has_gone_costs_nothing(tls: bool) -> None:
+    """T-076, T-077: what a connection took is free again when it ends, not when the garbage collector comes by."""
+    shown = self_signed(None)
+    greeting, trusting = Greeting(shown.pem).context if tls else None, client_context(shown.pin) if tls else None
+    accepted: list[weakref.ref[Accepted]] = []
+    freed: list[weakref.ref[Accepted]] = []
+
+    async def serve() -> None:
+        enough = asyncio.Event()
+
+        def gone(reference: weakref.ref[Accepted]) -> None:
+            freed.append(reference)
+            if len(freed) == GUESTS - 1:  # the last one may be in somebody's hands still
+                enough.set()
+
+        def welcome(socket: Accepted) -> Served:
+            accepted.append(weakref.ref(socket, gone))
+            return Silent()
+
+        server = await listen("127.0.0.1", 0, welcome, tls=greeting)
+        await asyncio.to_thread(_come_and_go, server.sockets[0].getsockname()[1], trusting)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), 10)
+        server.close()
+
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve())
+        assert len(accepted) == GUESTS
+        assert len(freed) >= GUESTS - 1
+    finally:
+        gc.enable()

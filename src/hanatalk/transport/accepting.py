@@ -69,6 +69,22 @@ class Rooms:
         return self._room
 
 
+class _Nobody(asyncio.BufferedProtocol):
+    """Stands where a closed connection's protocol stood.
+
+    uvloop's TLS goes on holding that one, and it holds the TLS: a circle with 50 KiB in it that only the garbage
+    collector would find, which in a relay comes rarely (HT-R-055).
+    """
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return bytearray(1)
+
+    def buffer_updated(self, nbytes: int) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class Accepted(picows.WSListener):
     """One accepted WebSocket."""
 
@@ -153,6 +169,9 @@ class Accepted(picows.WSListener):
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         served, self._served, self._transport = self._served, None, None
+        if transport.is_secure:
+            underlying: Any = transport.underlying_transport
+            underlying.set_protocol(_NOBODY)
         if served is not None:
             served.gone()
 
