@@ -82,10 +82,17 @@ def points(steps: dict[str, int], *, most: int | None = None) -> list[Point]:
 
 
 def sample(steps: dict[str, int], number: int) -> list[Point]:
-    """A few: each way to die once, and a fourth of the ways to fail; `number` chooses which."""
+    """A few: dying at a statement, at a call of the disk, by a power cut, around a message; a fourth of the failures.
+
+    `number` chooses which.
+    """
     one_of_each = points(steps, most=1)
+    dying = [point for point in one_of_each if point.kills and point.kind in ("statement", "file")]
+    for kind in ("frame", "change"):
+        of_kind = [point for point in one_of_each if point.kind == kind]
+        dying += [of_kind[number % len(of_kind)], of_kind[(number + 1) % len(of_kind)]][: 1 + (kind == "change")]
     failing = [point for point in one_of_each if not point.kills]
-    return [point for point in one_of_each if point.kills] + failing[number % 4 :: 4]
+    return dying + failing[number % 4 :: 4]
 
 
 def whole(steps: dict[str, int], family: str, play: Callable[[Point], object]) -> str:

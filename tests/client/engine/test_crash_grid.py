@@ -39,10 +39,10 @@ def folder() -> Iterator[Path]:
 
 @every_scenario
 def test_t081_a_sample_of_the_crash_grid(scenario: Scenario, folder: Path) -> None:
-    """HT-S-017 for people, HT-C-010, HT-C-011: each way to die once, a fourth of the ways to fail."""
+    """HT-S-017 for people, HT-C-010, HT-C-011: some ways to die, a fourth of the ways to fail; together all."""
     stage = Stage(scenario, folder)
     chosen = sample(_steps(stage), SCENARIOS.index(scenario))
-    assert len(chosen) >= 10
+    assert len(chosen) >= 8
     assert not failures(chosen, stage.play)
 
 
