@@ -87,7 +87,7 @@ def main() -> int:
     )
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(names)}; default: all")
     parser.add_argument("--rounds", type=int, help="measurements of each, interleaved (3)")
-    parser.add_argument("--seconds", type=float, help="of one measurement (4)")
+    parser.add_argument("--seconds", type=float, help="of one measurement (3)")
     parser.add_argument("--window", type=int, help="messages under way in each pair (16)")
     parser.add_argument("--full", action="store_true", help="1,000,000 pending entries instead of 100,000")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run? The figures say nothing")

@@ -1,7 +1,8 @@
 """Topic `chat`: 1:1 messages through each server: how many, how late, for how much CPU."""
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bench import load
@@ -49,8 +50,10 @@ def candidates() -> list[Candidate]:
     ]
 
 
-async def _measure(options: Options, table: Table) -> None:
-    everyone = candidates()
+Round = Callable[[Candidate, Options, Table], Awaitable[None]]
+
+
+async def _measure(options: Options, table: Table, everyone: list[Candidate], one: Round) -> None:
     try:
         for candidate in everyone:
             try:
@@ -62,7 +65,7 @@ async def _measure(options: Options, table: Table) -> None:
             for candidate in everyone:
                 if not candidate.why:
                     try:
-                        await _round(candidate, options, table)
+                        await one(candidate, options, table)
                     except (NotMeasured, OSError) as error:
                         candidate.why = str(error)
         for candidate in everyone:
@@ -113,7 +116,7 @@ def chat(options: Options) -> Table:
         ],
     )
     os.sched_setaffinity(0, {DRIVER_CORE})
-    load.run(_measure(options, table))
+    load.run(_measure(options, table, candidates(), _round))
     rate = {name: table.row("messages/s", name, "/s", digits=0) for name in (OURS, EJABBERD, MOSQUITTO)}
     rate |= {name: table.row("messages/s", name, "/s", digits=0) for name in (EJABBERD_ARCHIVE, PROSODY_ARCHIVE)}
     table.ratio("messages/s against ejabberd without an archive", rate[OURS], rate[EJABBERD], 2, higher=True)
@@ -130,28 +133,10 @@ def chat(options: Options) -> Table:
     return table
 
 
-async def _one_at_a_time(options: Options, table: Table) -> None:
-    for _ in range(options.rounds):
-        for name, make in (
-            (OURS, Hanatalk),
-            (EJABBERD, Ejabberd),
-            (MOSQUITTO, Mosquitto),
-            (MEMORY, lambda: Hanatalk("memory")),
-        ):
-            row = table.row("messages/s", name, "/s", digits=0)
-            try:
-                server = make()
-            except NotMeasured as error:
-                row.why = str(error)
-                continue
-            try:
-                pairs = await server.pairs(options.pairs * 2)
-                found = await load.closed_loop(pairs, server.pids, window=1, seconds=options.seconds)
-                _note(table, name, found)
-                for pair in pairs:
-                    pair.close()
-            finally:
-                server.stop()
+async def _one_at_a_time(candidate: Candidate, options: Options, table: Table) -> None:
+    assert candidate.server is not None
+    found = await load.closed_loop(candidate.pairs, candidate.server.pids, window=1, seconds=options.seconds)
+    _note(table, candidate.name, found)
 
 
 def single(options: Options) -> Table:
@@ -162,5 +147,6 @@ def single(options: Options) -> Table:
         [f"{options.pairs * 2} pairs of connections; for information, no target"],
     )
     os.sched_setaffinity(0, {DRIVER_CORE})
-    load.run(_one_at_a_time(options, table))
+    everyone = [candidate for candidate in candidates() if candidate.name in (OURS, EJABBERD, MOSQUITTO, MEMORY)]
+    load.run(_measure(dataclasses.replace(options, pairs=options.pairs * 2), table, everyone, _one_at_a_time))
     return table

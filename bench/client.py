@@ -121,7 +121,8 @@ async def _catch_up(options: Options, table: Table) -> None:
         await two.other.leave()
         began = time.perf_counter()
         for number in range(options.messages):
-            await two.one.send(two.conversation, f"message {number}", wait=0)
+            # Now and then until it is stored: a queue of thousands is another story.
+            await two.one.send(two.conversation, f"message {number}", wait=0 if number % 50 else 5)
         await two.one.ask(calls.Sync(wait=60), calls.Synced)
         table.row(f"writing {options.messages:,} messages, one by one", "hanatalk", "s").values.append(
             time.perf_counter() - began

@@ -8,7 +8,7 @@ class Options:
     """`quick` is for looking whether a topic works at all; its figures say nothing."""
 
     rounds: int = 3
-    seconds: float = 4.0
+    seconds: float = 3.0
     pairs: int = 100
     window: int = 16
     connections: int = 1_000
