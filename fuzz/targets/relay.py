@@ -176,7 +176,7 @@ class _Run:
                 )
             case 2:
                 frame = frames.Subscribe(handle, numbers[1])
-                client.pushed[handle] = numbers[1]
+                client.pushed[handle] = 0  # above the head, `after_seq` counts as the head (HT-R-051)
                 client.caught_up.discard(handle)
             case 3:
                 frame = frames.Ack(handle, bytes([numbers[1] % 5]) * 16, numbers[2])
