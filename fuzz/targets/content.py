@@ -33,6 +33,8 @@ def _unseal() -> Attack:
         kind, body = sealing.unseal(KEY, CHANNEL, entry_class=entry_class, commit=commit, entry=entry)
         if not flags[0] & 8:
             hold(plain[:1] == bytes([kind]) and plain[5:].startswith(body), "another body than was sealed")
+            hold(len(body) == int.from_bytes(plain[1:5]), "another length than was declared (HT-M-022)")
+            hold(not any(plain[5 + len(body) :]), "something in the padding (HT-M-022)")
         sealed = sealing.seal(KEY, CHANNEL, entry_class=entry_class, commit=commit, kind=kind, body=body)
         hold(len(sealed) in sealing.SIZES, "a size that tells")
 
