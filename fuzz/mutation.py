@@ -48,6 +48,7 @@ TEXTS += [
     "\u2028",
 ]
 TEXTS += ["²", "a\U000e0100", "葛\U000e0100", "\u17b4", "x\ufe0f", "❤\ufe0f"]
+LENGTHS = (0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 101, 128, 129, 512, 513, 1024, 1025)
 NO_UTF8 = b"\xa3\xff\xfe\x80"  # MessagePack: a text of three bytes that are none
 DEEP = b"\x91" * 3000 + b"\x00"
 
@@ -140,10 +141,10 @@ def _bytes(given: bytes, longest: int, chance: _Chance) -> bytes:
 
 
 def _changed(value: Any, chance: _Chance) -> Any:
-    if isinstance(value, list) and value and chance.random() < 0.8:
-        place = chance.randrange(len(value))
+    if isinstance(value, list) and value and chance.random() < 0.9:
+        place = chance.choices(range(len(value)), weights=[_size(part) for part in value])[0]
         value = list(value)
-        match chance.randrange(8):
+        match chance.randrange(12):
             case 0:
                 del value[place]
             case 1:
@@ -159,12 +160,21 @@ def _changed(value: Any, chance: _Chance) -> Any:
         return {**value, name: _changed(value[name], chance)}
     if isinstance(value, bytes) and value and chance.random() < 0.8:
         return _changed_bytes(value, chance)
-    if isinstance(value, str) and chance.random() < 0.5:
+    if isinstance(value, str) and chance.random() < 0.3:
+        return chance.choice("x가") * chance.choice(LENGTHS)
+    if isinstance(value, str) and chance.random() < 0.7:
         cut = chance.randrange(len(value) + 1)
         return value[:cut] + chance.choice(TEXTS).encode("utf-8", "ignore").decode() + value[cut:]
     if isinstance(value, int) and not isinstance(value, bool) and chance.random() < 0.8:
         return chance.choice((value + 1, value - 1, value * 2, *chance.sample(BOUNDS, 4), chance.randrange(64)))
     return _anything(chance)
+
+
+def _size(value: Any) -> int:
+    """So that every part of a tree is as likely to change as any other."""
+    if isinstance(value, list):
+        return 1 + sum(_size(part) for part in value)
+    return 1
 
 
 def _changed_bytes(value: bytes, chance: _Chance) -> Any:
@@ -175,7 +185,9 @@ def _changed_bytes(value: bytes, chance: _Chance) -> Any:
             inner = None
         if isinstance(inner, list):
             return msgspec.msgpack.encode(_changed(inner, chance))
-    match chance.randrange(5):
+    match chance.randrange(6):
+        case 5:
+            return value[:1] * chance.choice(LENGTHS)
         case 0:
             return value[: chance.randrange(len(value))]
         case 1:

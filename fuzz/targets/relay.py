@@ -13,7 +13,7 @@ import msgspec
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
 from hanatalk.errors import WireError
-from hanatalk.ids import ReadToken, WriteToken
+from hanatalk.ids import EntryId, ReaderId, ReadToken, WriteToken
 from hanatalk.relay.admin import HEAD_SIZE, AdminPort, _Asking
 from hanatalk.relay.core import RelayCore, Terms
 from hanatalk.relay.opened import Peer
@@ -60,7 +60,8 @@ class _Client:
         self.peer = peer
         self.request = 0
         self.owed: dict[int, str] = {}
-        self.pushed: dict[int, int] = {}  # handle -> last seq pushed since the last SUBSCRIBE
+        self.since: dict[int, int] = {}  # handle -> where the last SUBSCRIBE begins
+        self.pushed: dict[int, list[int]] = {}  # handle -> what was pushed since then
         self.caught_up: set[int] = set()
 
 
@@ -81,12 +82,23 @@ class _Run:
         self._settle()
         for client in self.clients:
             hold(client.peer.ended or not client.owed, "a request without an answer")
+            if not client.peer.ended:
+                self._has_everything(client)
         for client in self.clients:
             self.core.disconnect(client.peer)
         self._settle()
         hold(not self.core.peers and not self.core.pending and not self.core.hungry, "something is left of the dead")
         hold(not self.core._channels and not self.core._opened, "channels of the dead")
         self.core.sweep(now=self.now + 1e6)
+
+    def _has_everything(self, client: _Client) -> None:
+        """What the channels still hold was pushed to whoever subscribed (HT-R-050)."""
+        for handle, since in client.since.items():
+            opened = client.peer.handles.get(handle)
+            if opened is not None and opened.subscription is not None:
+                held = self.core._store.read(opened.channel.channel_id, after=since, entries=1000, size=1 << 30)
+                missing = {entry.seq for entry in held} - set(client.pushed.get(handle, ()))
+                hold(not missing, "an entry that a subscriber never got")
 
     def _connect(self) -> _Client:
         client = _Client(self.core.connect(address=b"somewhere", now=self.now))
@@ -143,7 +155,7 @@ class _Run:
                 first = [
                     frames.Hello([1]),
                     frames.Open(1, IDS[0], *PROOFS[0][0]),
-                    frames.Append(2, 1, bytes(16), EntryClass.MESSAGE, False, None, None, None, b"x"),
+                    frames.Append(2, 1, EntryId(bytes(16)), EntryClass.MESSAGE, False, None, None, None, b"x"),
                 ]
                 pending = self.core.pending
                 self.core.receive(late, frames.encode([*first, *([proof] if numbers[2] & 2 else [])]), now=self.now)
@@ -166,7 +178,7 @@ class _Run:
                 frame = frames.Append(
                     request,
                     handle,
-                    bytes([numbers[1] % 16]) * 16,
+                    EntryId(bytes([numbers[1] % 16]) * 16),
                     EntryClass(1 + numbers[2] % 4),
                     bool(numbers[3] & 1),
                     (numbers[3] >> 1) % 4 if numbers[3] & 8 else None,
@@ -176,10 +188,13 @@ class _Run:
                 )
             case 2:
                 frame = frames.Subscribe(handle, numbers[1])
-                client.pushed[handle] = 0  # above the head, `after_seq` counts as the head (HT-R-051)
+                opened = client.peer.handles.get(handle)
+                # Above the head, `after_seq` counts as the head (HT-R-051).
+                client.since[handle] = min(numbers[1], 0 if opened is None else opened.channel.head)
+                client.pushed[handle] = []
                 client.caught_up.discard(handle)
             case 3:
-                frame = frames.Ack(handle, bytes([numbers[1] % 5]) * 16, numbers[2])
+                frame = frames.Ack(handle, ReaderId(bytes([numbers[1] % 5]) * 16), numbers[2])
             case 4:
                 frame = frames.Take(request, handle, bytes([numbers[1] % 5]) * 16)
             case 5:
@@ -188,7 +203,7 @@ class _Run:
                 frame = frames.Erase(request, handle, 1 + numbers[1] % 64, ERASE[numbers[2] % 4])
             case 7:
                 frame = frames.Close(handle)
-                client.pushed.pop(handle, None)
+                client.since.pop(handle, None)
                 client.caught_up.discard(handle)
             case _:
                 frame = frames.Ping(numbers[1])
@@ -214,11 +229,10 @@ class _Run:
 def _told(client: _Client, frame: frames.RelayFrame) -> None:
     match frame:
         case frames.Entries():
+            pushed = client.pushed.setdefault(frame.handle, [])
             for entry in frame.entries:
-                hold(
-                    entry.seq > client.pushed.get(frame.handle, 0), "an entry pushed twice, or out of order (HT-R-050)"
-                )
-                client.pushed[frame.handle] = entry.seq
+                hold(not pushed or entry.seq > pushed[-1], "an entry pushed twice, or out of order (HT-R-050)")
+                pushed.append(entry.seq)
         case frames.CaughtUp():
             hold(frame.handle not in client.caught_up, "caught up twice (HT-R-051)")
             client.caught_up.add(frame.handle)

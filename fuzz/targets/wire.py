@@ -8,7 +8,7 @@ from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
 from hanatalk.errors import WireError
 from hanatalk.ids import EntryId, ReaderId, ReadToken, TakeId, WriteToken
-from hanatalk.wire import frames
+from hanatalk.wire import events, frames
 from hanatalk.wire.channels import channel_id
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.client import ClientConnection
@@ -86,10 +86,10 @@ def _tells(text: str) -> bool:
 
 def client_messages() -> Iterator[list[Frame]]:
     """What a client sends, a few frames a message."""
-    append = frames.Append(2, 1, b"e" * 16, EntryClass.MESSAGE, False, None, 2, b"h" * 32, b"entry")
-    control = frames.Append(3, 1, b"f" * 16, EntryClass.CONTROL, True, 0, None, None, b"commit")
+    append = frames.Append(2, 1, EntryId(b"e" * 16), EntryClass.MESSAGE, False, None, 2, b"h" * 32, b"entry")
+    control = frames.Append(3, 1, EntryId(b"f" * 16), EntryClass.CONTROL, True, 0, None, None, b"commit")
     yield [frames.Open(1, CHANNEL, READ, True, WRITE, True), append, control]
-    yield [frames.Subscribe(1, 0), frames.Ack(1, b"a" * 16, 3), frames.Ping(7), frames.Close(1)]
+    yield [frames.Subscribe(1, 0), frames.Ack(1, ReaderId(b"a" * 16), 3), frames.Ping(7), frames.Close(1)]
     yield [frames.Take(4, 1, b"t" * 16), frames.Receipt(5, 1, 2), frames.Erase(6, 1, 1, b"x" * 32)]
     yield [HELLO, frames.Open(1, CHANNEL, b"R" * 32, False, WRITE, True)]
     yield [frames.Ping(1), frames.Proof(b"a" * 32, 77), frames.Ping(2)]
@@ -132,6 +132,16 @@ def _asking(stage: int) -> ClientConnection:
     return connection
 
 
+ANSWERS: list[tuple[type[Frame], type[Event]]] = [
+    (frames.Opened, events.ChannelOpened),
+    (frames.Stored, events.EntryStored),
+    (frames.Taken, events.EntryTaken),
+    (frames.ReceiptSigned, events.ReceiptSigned),
+    (frames.Erased, events.EntryErased),
+    (frames.Pong, events.Pong),
+]
+
+
 def _client_takes(messages: Iterable[bytes], stage: int) -> tuple[list[Event], str | None, ClientConnection]:
     connection = _asking(stage)
     reported: list[Event] = []
@@ -156,6 +166,11 @@ def _relay_frames() -> Attack:
             parts, part_fault, _ = _client_takes(_split(given), stage)
             if fault is None and (part_fault is None or connection.state is not State.CLOSED):
                 hold(parts == whole, "cut into messages it reads differently")
+            if fault is None and connection.state is not State.CLOSED:
+                answered = frames.decode_relay_frames(given)
+                for kind, event_kind in ANSWERS:
+                    told = sum(type(event) is event_kind for event in whole)
+                    hold(told == sum(type(frame) is kind for frame in answered), "an answer that was not asked for")
             for event in whole:
                 hold(event.__class__.__name__ in repr(event), "no repr")
         if fault is not None:
