@@ -1034,3 +1034,22 @@ def test_the_client_refuses_what_a_hostile_relay_makes_up(relay: SimulatedRelay)
     a.append()
     with pytest.raises(WireError, match="unexpected-answer"):
         a.pump()
+
+
+def test_t088_above_the_head_after_seq_counts_as_the_head_whenever_the_store_is_read(relay: SimulatedRelay) -> None:
+    """HT-R-051: what was appended before the subscriber's first turn was skipped; found by fuzzing (T-088)."""
+    core = relay.core
+    opening = frames.encode([frames.Hello([1]), frames.Open(1, CHANNEL, READ, True, WRITE, True)])
+    reader, writer = (core.connect(address=None, now=0.0) for _ in range(2))
+    for peer in (reader, writer):
+        core.receive(peer, opening, now=0.0)
+    core.receive(reader, frames.encode([frames.Subscribe(1, 3)]), now=0.0)
+    for number in range(3):
+        append = frames.Append(
+            2 + number, 1, EntryId(bytes([number]) * 16), EntryClass.MESSAGE, False, None, None, None, b"entry"
+        )
+        core.receive(writer, frames.encode([append]), now=0.0)
+    core.commit(day=1)
+    core.feed()
+    found = [f for peer, ms in core.output() if peer is reader for m in ms for f in frames.decode_relay_frames(m)]
+    assert [entry.seq for frame in found if isinstance(frame, frames.Entries) for entry in frame.entries] == [1, 2, 3]

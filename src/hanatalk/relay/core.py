@@ -415,7 +415,8 @@ class RelayCore:
             self.end(peer, RefusalCode.READ_TOKEN_NEEDED)
             return
         self._unsubscribe(peer, opened)
-        subscription = Subscription(peer, opened.channel, handle=request.handle, cursor=request.after_seq)
+        cursor = min(request.after_seq, opened.channel.head)  # above the head it counts as the head (HT-R-051)
+        subscription = Subscription(peer, opened.channel, handle=request.handle, cursor=cursor)
         opened.subscription = subscription
         opened.channel.subscriptions[subscription] = None
         self._subscribed += 1
