@@ -107,26 +107,30 @@ class Witness:
 def watching() -> Iterator[list[Witness]]:
     """While it lasts, whoever merges or joins is seen by the witnesses in the list."""
     witnesses: list[Witness] = []
-    moved: set[bytes] = set()
+    moved: dict[bytes, mls.Writes] = {}  # what the last merge or join of a group is about to store
     staged_merge, pending_merge, join = mls.Group.staged_merge, mls.Group.pending_merge, mls.StagedWelcome.join
     write = Database.mls_write
 
     def _staged(self: mls.Group) -> mls.Writes:
-        moved.add(self.group_id)
-        return staged_merge(self)
+        group = self.group_id
+        moved[group] = staged_merge(self)
+        return moved[group]
 
     def _pending(self: mls.Group) -> mls.Writes:
-        moved.add(self.group_id)
-        return pending_merge(self)
+        group = self.group_id
+        moved[group] = pending_merge(self)
+        return moved[group]
 
     def _joined(self: mls.StagedWelcome) -> tuple[mls.Group, mls.Writes]:
-        moved.add(self.group_id)
-        return join(self)
+        group, writes = join(self)
+        moved[self.group_id] = writes
+        return group, writes
 
     def _write(self: Database, owner: bytes, writes: MlsWrites) -> None:
         write(self, owner, writes)
-        if owner in moved:
-            moved.discard(owner)
+        expected = moved.get(owner)
+        if expected and any(each is expected[0] for each in writes):  # a merge that was never stored is none
+            del moved[owner]
             for witness in witnesses:
                 witness.entered(self, ConversationId(owner))
 
