@@ -182,6 +182,9 @@ def test_limits_fit_the_files_that_a_process_may_open() -> None:
     assert few.connections + few.handshakes + OWN_FILES <= 1_024
     assert few.connections > 700
     assert Limits().within(16).connections == 1
+    assert few.work_from < few.connections  # pressure comes before the end (HT-R-124)
+    assert Limits(connections=100).within(1 << 20).work_from == 75
+    assert Limits(connections=100, work_from=10).within(1 << 20).work_from == 10
 
 
 def rss(pid: int) -> int:

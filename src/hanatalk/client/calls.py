@@ -210,7 +210,7 @@ class RelayPass(msgspec.Struct, frozen=True, kw_only=True, tag="relay-pass", tag
     Result: ClassVar = PassKept
     relay: str | None = None  # a URL; None: the profile's own relay
     access_pass: bytes | None  # None: forget it
-    wait: float = 5.0  # seconds for the relay to answer
+    wait: float = 10.0  # seconds for the relay to answer
 
     def __repr__(self) -> str:
         return f"RelayPass(relay={self.relay!r})"

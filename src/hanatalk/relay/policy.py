@@ -43,10 +43,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     unsent_size: int = 1 << 20  # bytes that wait for one connection before its pushes are read from the store instead
 
     def within(self, files: int) -> "Limits":
-        """These limits as far as a process can hold them that may have so many files open (HT-R-090)."""
+        """These limits as far as a process can hold them that may have so many files open (HT-R-090).
+
+        Work is asked for when three quarters of the connections are taken at the latest (HT-R-124).
+        """
         handshakes = min(self.handshakes, max(1, files // 8))
         connections = min(self.connections, max(1, files - handshakes - OWN_FILES))
-        return msgspec.structs.replace(self, connections=connections, handshakes=handshakes)
+        work_from = min(self.work_from, connections * 3 // 4)
+        return msgspec.structs.replace(self, connections=connections, handshakes=handshakes, work_from=work_from)
 
 
 class Capability(msgspec.Struct, frozen=True):

@@ -96,7 +96,7 @@ async def serve(
     """`run`, on a running loop, until `stopping` is set or this is cancelled. See there for what is raised."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limits = options.limits.within(files)
-    few_files = limits != options.limits
+    few_files = limits.connections < options.limits.connections
     options = msgspec.structs.replace(options, limits=limits)
     if options.tls is None:
         _check_host(options.host)
