@@ -159,7 +159,7 @@ class Owner:
         return {
             link.url: link.error
             for link in self._links.values()
-            if link.url in urls and link.error is not None and link.failures >= UNREACHABLE_TRIES
+            if link.url in urls and link.error is not None and _final(link.error, link.failures)
         }
 
     def _network_error(self, needed: set[str]) -> HanaError:
@@ -279,7 +279,7 @@ class Owner:
         def settled() -> bool:
             return all(self._engine.is_ready(link.url) or link.error is not None for link in links)
 
-        await self._until(settled, call.wait)
+        await self._until(settled, call.wait, needs=meant)
         for link in links:
             if isinstance(link.error, RefusedError):
                 raise link.error
@@ -301,3 +301,8 @@ class Owner:
                 raise self._failure
         finally:
             self._listeners.discard(queue)
+
+
+def _final(error: HanaError, failures: int) -> bool:
+    """Whether a waiting call gives up; at once if the relay wants a pass, or another one (HT-R-125)."""
+    return failures >= UNREACHABLE_TRIES or error.code in ("relay.access-pass", "relay.access-pass-needed")
