@@ -39,7 +39,11 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
-    """`unread` counts messages I have not read; `last` is the last message's text."""
+    """`unread` counts messages I have not read; `last` is the last message's text.
+
+    `state`: ``joined``; ``rejoining``: nothing is sent until this device was added again; ``lost``: a new invite is
+    needed; ``blocked``: the same profile is open elsewhere.
+    """
 
     conversation: str
     name: str
@@ -48,7 +52,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     unread: int
     last: str | None
     verified: bool
-    state: str = "joined"  # "rejoining": sends nothing until it was added again; "lost": a new invite is needed
+    state: str = "joined"
 
 
 class ChatList(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,8 @@ class Purpose(enum.IntEnum):
     WELCOME = 2
     INVITE = 3
     RESYNC = 4
+    START = 5
+    FALLBACK = 6
 
 
 class Closed(enum.IntEnum):
@@ -59,7 +61,10 @@ class MessageKind(enum.IntEnum):
 
 
 class OutboxKind(enum.IntEnum):
-    """What an outbox row carries; decides what happens when the relay says that its turn is stale."""
+    """What an outbox row carries; decides what happens when the relay says that its turn is stale.
+
+    Up to `COMMIT`: what continues a conversation.
+    """
 
     MESSAGE = 1
     RECEIPT = 2
@@ -68,6 +73,7 @@ class OutboxKind(enum.IntEnum):
     WELCOME = 5
     INVITE = 6
     STATEMENT = 7
+    START = 8
 
 
 class IntentKind(enum.IntEnum):
@@ -76,6 +82,7 @@ class IntentKind(enum.IntEnum):
     UPDATE = 1
     NEW_ERA = 2
     READMIT = 3
+    MOVE = 4
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -296,6 +303,7 @@ class KeyPackage(Row, frozen=True):
     key_package: bytes
     expires_at: int
     used: int = 0
+    stale: int = 0
 
 
 class Invite(Row, frozen=True):

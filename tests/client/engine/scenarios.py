@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tests.client.people import Person, World
 
-from hanatalk.client.engine import commits, resync
+from hanatalk.client.engine import commits
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind
 
@@ -20,7 +20,6 @@ class _Friends:
     """Victim and peer know each other; everything is confirmed."""
 
     name = ""
-    expected: frozenset[str] = frozenset()
 
     def prepare(self, world: World) -> tuple[Person, Person, Given]:
         victim, peer = world.person("victim"), world.person("peer")
@@ -251,62 +250,10 @@ class Expire(_Friends):
         victim.wait(8)
 
 
-class Rejoin(_Friends):
-    """The victim can no longer follow: it asks, is added again, and nothing that was written meanwhile is lost."""
-
-    name = "rejoin"
-    expected = frozenset({"mls.path-fault", "MemberRejoined", "ConversationChanged"})
-
-    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
-        victim.offline()
-        peer.send(given["conversation"], "meanwhile")
-        world.settle(60)
-        given["texts"] = "meanwhile"
-        _lose(victim, given, world.now)
-
-    def live(self, victim: "Victim", given: Given) -> None:
-        victim.say(given["conversation"], "while waiting")
-        victim.exchange()
-        victim.wait(20)
-        victim.say(given["conversation"], "back again")
-        victim.exchange()
-        victim.wait(5)
-
-
-class Readmit(_Friends):
-    """The peer can no longer follow: the victim adds it again."""
-
-    name = "readmit"
-    expected = Rejoin.expected
-
-    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
-        victim.offline()
-        _lose(peer, given, world.now)
-        world.settle(60)
-
-    def live(self, victim: "Victim", given: Given) -> None:
-        victim.exchange()
-        victim.say(given["conversation"], "before")
-        victim.exchange()
-        victim.wait(20)
-        victim.say(given["conversation"], "after")
-        victim.exchange()
-        victim.wait(5)
-
-
-def _lose(person: Person, given: Given, now: int) -> None:
-    core = person.engine._core
-    with core.transaction():
-        resync.lost(core, ConversationId(bytes.fromhex(given["conversation"])), "mls.path-fault", now)
-
-
 def _want(victim: "Victim", given: Given, kind: IntentKind) -> None:
     core = victim.engine._core
     with core.transaction():
         commits.want(core, ConversationId(bytes.fromhex(given["conversation"])), kind, victim.now)
 
 
-SCENARIOS = [
-    each()
-    for each in (Send, Receive, Join, Accept, InviteSomebody, Commit, Follow, Race, Chores, Expire, Rejoin, Readmit)
-]
+SCENARIOS = [each() for each in (Send, Receive, Join, Accept, InviteSomebody, Commit, Follow, Race, Chores, Expire)]

@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, Self
 
 import pytest
 from tests.client.machine import insiders
-from tests.client.machine.ground import URLS, copied, new_folder
+from tests.client.machine.ground import URLS, copied, ground, new_folder
 from tests.client.machine.oracle import Oracle, Talk
 from tests.client.machine.saboteur import DOWN, UP, Fault, Saboteur, flipped, withholding
 from tests.client.machine.witness import Witness, watching
@@ -163,6 +163,7 @@ class Stage:
         self._texts = 0
         self._open = ExitStack()
         folder = Path(self._open.enter_context(new_folder()))
+        ground()  # made with chances of its own: a stage's would come twice
         chance = random.Random(seed)
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setattr("secrets.token_bytes", lambda count=32: chance.randbytes(count))

@@ -13,7 +13,7 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import accounts, content, holes, keys, policy, recovery, sealing
 from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
-from hanatalk.client.engine.sending import era_channel, frame_for
+from hanatalk.client.engine.sending import era_channel, frame_for, may_send
 from hanatalk.errors import ContentError, HanaError, VerificationError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, DeviceKey, Incarnation, RelayKey
 from hanatalk.localdb.rows import (
@@ -21,7 +21,6 @@ from hanatalk.localdb.rows import (
     Closed,
     Control,
     Conversation,
-    ConversationState,
     Intent,
     IntentKind,
     Member,
@@ -36,7 +35,7 @@ UPDATE_EVERY = 7 * DAY
 UPDATE_JITTER = 12 * 3_600_000
 ERA_LENGTH = 7 * DAY
 SEQ_LIMIT = 2**53 - 1
-STARTS_ERA = (IntentKind.NEW_ERA, IntentKind.READMIT)
+STARTS_ERA = (IntentKind.NEW_ERA, IntentKind.READMIT, IntentKind.MOVE)
 RECEIPT_WAIT = 30_000  # milliseconds for the relay to sign what it has shown
 RETRY = 400  # milliseconds per leaf index: losers of a race try again one after the other
 
@@ -63,7 +62,7 @@ def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
     row = core.conversation(intent.conversation)
     channel = era_channel(core, row)
     if (
-        row.state != ConversationState.JOINED
+        not may_send(core, row)
         or channel.channel not in link.caught_up
         or core.db.value("SELECT 1 FROM intent WHERE conversation = ? AND digest IS NOT NULL", row.conversation)
         or core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation)
@@ -138,13 +137,27 @@ def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, sho
         kind=sealing.BodyKind.MLS,
         body=made.commit,
     )
+    post(core, row, channel, intent, made.digest, entry)
+
+
+def post(core: Core, row: Conversation, channel: Channel, intent: Intent, digest: bytes, entry: bytes) -> None:
+    """An own commit goes into the outbox with its digest, before it is sent (HT-M-031)."""
     frame = frame_for(
         channel, kind=OutboxKind.COMMIT, owner=row.conversation, entry=entry, entry_class=EntryClass.CONTROL
     )
     core.db.insert(msgspec.structs.replace(frame, is_commit=1, turn=channel.turn, epoch=row.epoch))
     core.db.execute(
-        "UPDATE intent SET digest = ? WHERE conversation = ? AND kind = ?", made.digest, row.conversation, intent.kind
+        "UPDATE intent SET digest = ? WHERE conversation = ? AND kind = ?", digest, row.conversation, intent.kind
     )
+
+
+def give_up_pending(core: Core, row: Conversation) -> None:
+    """An own commit that waits for a relay that is gone: the intents are tried again later."""
+    group = core.group(row.conversation)
+    if group.has_pending_commit:
+        core.db.mls_write(row.conversation, group.pending_discard())
+    core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
+    core.db.execute("UPDATE intent SET digest = NULL WHERE conversation = ?", row.conversation)
 
 
 def _to_readmit(core: Core, row: Conversation, intent: Intent) -> Readmission | None:
@@ -187,7 +200,9 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     agreed = policy.parse([(policy.EXTENSION, row.policy)])
     core.db.mls_write(row.conversation, staged.writes)
     try:
-        context = policy.check_commit(staged, policy=agreed, members=members, chains=chains)
+        context = policy.check_commit(
+            staged, policy=agreed, members=members, chains=chains, at=_fallback_key(agreed, channel)
+        )
     except (VerificationError, ContentError) as error:
         core.db.mls_write(row.conversation, group.staged_drop())
         skipped(core, row, seq, error, now)
@@ -211,6 +226,13 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     core.db.mls_write(row.conversation, group.staged_merge())
     _merged(core, row, group, committer=staged.sender, secret=secret, channel=channel, seq=seq, now=now)
     return True
+
+
+def _fallback_key(agreed: policy.Policy, channel: Channel) -> bytes | None:
+    """The key of the relay that a commit came from, if it is not the conversation's first (HT-M-065)."""
+    if channel.purpose != Purpose.FALLBACK:
+        return None
+    return next((relay.key for relay in agreed.relays if relay.url == channel.relay), bytes(32))
 
 
 def skipped(core: Core, row: Conversation, seq: int, error: HanaError, now: int) -> None:
@@ -305,7 +327,13 @@ def _merged(
     refresh_roster(core, conversation, group)
     core.db.execute("DELETE FROM ciphertext WHERE conversation = ?", conversation)
     if secret is not None:
-        core.db.execute("UPDATE channel SET closed = ? WHERE channel = ?", Closed.LEFT, channel.channel)
+        core.db.execute("UPDATE channel SET closed = ? WHERE channel = ?", Closed.LEFT, row.channel)
+        core.db.execute(
+            "UPDATE channel SET closed = ? WHERE owner = ? AND purpose = ?",
+            Closed.CLOSED,
+            conversation,
+            Purpose.FALLBACK,
+        )
         start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
 
 
@@ -339,29 +367,30 @@ def start_era(
     core: Core, conversation: ConversationId, secret: bytes, relays: list[policy.Relay], *, epoch: int, now: int
 ) -> ChannelId:
     """The era's channel, computed by every member alike (HT-M-020); joiners never learn the one before."""
-    relay = relays[0]
-    era = keys.era(secret, relay.relay_key)
-    core.db.insert(
-        Channel(
-            era.channel,
-            Purpose.ERA,
-            conversation,
-            relay.url,
-            era.read_token,
-            era.write_token,
-            era.seal_key,
-            new_reader(),
-            None,
-            0,
-            0,
-            bytes(32),
-            epoch,
-            now,
+    for place, relay in enumerate(relays):
+        era = keys.era(secret, relay.relay_key)
+        core.db.insert(
+            Channel(
+                era.channel,
+                Purpose.FALLBACK if place else Purpose.ERA,
+                conversation,
+                relay.url,
+                era.read_token,
+                era.write_token,
+                era.seal_key,
+                new_reader(),
+                None,
+                0,
+                0,
+                bytes(32),
+                epoch,
+                now,
+            )
         )
-    )
-    core.db.execute("UPDATE conversation SET channel = ? WHERE conversation = ?", era.channel, conversation)
+    first = keys.era(secret, relays[0].relay_key).channel
+    core.db.execute("UPDATE conversation SET channel = ? WHERE conversation = ?", first, conversation)
     core.rescan()
-    return era.channel
+    return first
 
 
 def record_control(core: Core, channel: Channel, seq: int, commit: bool, entry: bytes, control_hash: bytes) -> None:

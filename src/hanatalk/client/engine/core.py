@@ -35,6 +35,13 @@ class Identity(msgspec.Struct, frozen=True):
         return self.chain.account
 
 
+class Patience(msgspec.Struct, frozen=True):
+    """How long a relay may be gone before a conversation moves on (HT-M-066), in milliseconds."""
+
+    queued: int = 3_600_000  # something waits for it
+    idle: int = 24 * 3_600_000
+
+
 class Signed(msgspec.Struct, frozen=True):
     """The relay's last receipt for a channel, verified."""
 
@@ -88,7 +95,7 @@ class Link:
 class Core:
     """See the module."""
 
-    def __init__(self, database: Database, identity: Identity) -> None:
+    def __init__(self, database: Database, identity: Identity, patience: Patience | None = None) -> None:
         self.db = database
         self.identity = identity
         self.clock = Clock(database)
@@ -96,6 +103,13 @@ class Core:
         self.links: dict[str, Link] = {}
         self.events: list[events.Event] = []
         self.received = 0  # people's messages received since the profile was opened
+        self.run = secrets.token_bytes(16)  # this process
+        self.began_at: int | None = None  # when a relay was reached first
+        self.cleared = False  # this copy of the profile is not an old one: it may number and encrypt (HT-M-071)
+        self.elsewhere = False  # another copy began while this one is open
+        self.counted_at, self.sent_at_start = 0, 0
+        self.start_refusals = 0
+        self.patience = patience or Patience()
         self.sent = 0  # outbox frames stored since the profile was opened
         self._groups: dict[ConversationId, mls.Group] = {}
         self._unpublished: list[events.Event] = []
@@ -201,6 +215,10 @@ class Core:
             known.verified if known else 0,
         )
         self.db.put(row)
+
+    def own_relays(self) -> list[str]:
+        """Relays where this profile's own channels are: its home, then the ones it falls back to."""
+        return [(self.db.setting("relay") or b"").decode()]
 
     def rescan(self) -> None:
         """The channel table changed."""

@@ -9,16 +9,29 @@ import contextlib
 import msgspec
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine import accounts, content, expiry, invites, links, relays, sending, timers, views
-from hanatalk.client.engine.core import Core, Identity, Link
+from hanatalk.client.engine import (
+    accounts,
+    commits,
+    content,
+    expiry,
+    invites,
+    links,
+    moving,
+    relays,
+    sending,
+    timers,
+    views,
+)
+from hanatalk.client.engine.core import Core, Identity, Link, Patience
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, MessageId
 from hanatalk.localdb.database import Database
-from hanatalk.localdb.rows import Acceptance, Account, Invite, Message
+from hanatalk.localdb.rows import Acceptance, Account, IntentKind, Invite, Message, OutboxKind, Purpose
 from hanatalk.wire import events as wire
 from hanatalk.wire.client import ClientConnection
 
 CHORES_EVERY = 3_600_000  # milliseconds
+PATIENCE = Patience()
 KEEP_CLOCK = 600_000  # milliseconds on the clock after which it is written down
 LOG_WAIT = 5_000  # milliseconds until what was removed is gone from the database's log too (HT-S-064)
 
@@ -63,8 +76,8 @@ def identity(database: Database) -> Identity:
 class Engine:
     """One open profile. Not safe for several threads."""
 
-    def __init__(self, database: Database) -> None:
-        self._core = Core(database, identity(database))
+    def __init__(self, database: Database, *, patience: Patience = PATIENCE) -> None:
+        self._core = Core(database, identity(database), patience)
         self._next_chores = 0
         self._empty_log_at: int | None = None
         self._next_clock = 0
@@ -121,6 +134,25 @@ class Engine:
         link = self._core.links.pop(url, None)
         if link is not None and link.ready:
             self._emit_connection(url, connected=False)
+
+    def unreachable(self, url: str, now: int) -> None:
+        """A relay was tried in vain (HT-M-066)."""
+        now = self._at(now)
+        moving.failed(self._core, url, now)
+        self._pump(now)
+
+    def needed_relays(self) -> set[str]:
+        """The wanted ones without which something cannot go on; the rest is only watched for a move."""
+        needed = "purpose NOT IN (?, ?) AND closed = 0"
+        unasked = self._core.db.tuples(
+            f"SELECT relay FROM channel WHERE closed = 0 EXCEPT SELECT relay FROM channel WHERE {needed} "  # noqa: S608
+            "EXCEPT SELECT relay FROM outbox WHERE kind != ?",
+            Purpose.FALLBACK,
+            Purpose.RESYNC,
+            OutboxKind.STATEMENT,
+        )
+        watched = {str(url) for (url,) in unasked} - {self.home_relay}
+        return self.wanted_relays() - watched
 
     def received(self, url: str, arrived: list[wire.Event], now: int) -> None:
         """What one message of a relay reported: one transaction; if that fails, one for each event.
@@ -251,6 +283,17 @@ class Engine:
         """The own relay was reached at least once."""
         return self._core.db.value("SELECT key FROM relay WHERE url = ?", self.home_relay) is not None
 
+    def move(self, conversation: str, now: int) -> None:
+        """Move a conversation to the next relay of its policy, as soon as that can be reached (HT-M-066).
+
+        :raises UsageError: ``name.unknown``, ``name.ambiguous``
+        """
+        now = self._at(now)
+        row = views.resolve(self._core, conversation)
+        with self._core.transaction():
+            commits.want(self._core, row.conversation, IntentKind.MOVE, now)
+        self._pump(now)
+
     def invite(self, *, expires: int, now: int) -> Invite:
         """:param expires: seconds; :raises UsageError, NetworkError: see `invites.offer`"""
         now = self._at(now)
@@ -284,6 +327,8 @@ class Engine:
         if row.conversation is None:
             return None
         if self._core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation):
+            return None
+        if self._core.db.value("SELECT 1 FROM message WHERE conversation = ? AND counter < 0", row.conversation):
             return None
         return self.accepted_so_far(channel)
 

@@ -185,10 +185,18 @@ def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> Conve
     at = key_packages.check(found.key_package, chain, core.clock.wall(now))
     relay = policy.Relay(link.relay_url, link.relay_key)
     core.remember_account(chain, found.name)
-    agreed = policy.direct([core.identity.account, chain.account], relay)
+    agreed = policy.direct([core.identity.account, chain.account], relay, *_fallbacks(core, relay))
     conversation = _found(core, agreed, found.key_package, at, now)
     core.emit(events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=found.name))
     return conversation
+
+
+def _fallbacks(core: Core, first: policy.Relay) -> list[policy.Relay]:
+    """Own relays, where the conversation goes if the inviter's is gone (HT-M-064)."""
+    known = [(url, core.db.value("SELECT key FROM relay WHERE url = ?", url)) for url in core.own_relays()]
+    return [
+        policy.Relay(url, key) for url, key in known if isinstance(key, bytes) and url != first.url and key != first.key
+    ]
 
 
 def _found(core: Core, agreed: policy.Policy, key_package: bytes, at: policy.WelcomeAt, now: int) -> ConversationId:
@@ -247,6 +255,10 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
     core.db.execute("UPDATE key_package SET used = 1 WHERE ref = ?", package.ref)
     core.db.mls_delete(package.ref)
     core.db.execute("UPDATE channel SET closed = 1 WHERE channel = ?", channel.channel)
+    if package.stale:
+        resync.lost(
+            core, conversation, "conversation.old-copy", now
+        )  # somebody may have joined by it already (HT-M-072)
     if again:
         return
     core.db.execute("UPDATE invite SET conversation = ? WHERE key_package = ?", conversation, package.ref)

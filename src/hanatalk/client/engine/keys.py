@@ -90,6 +90,11 @@ def resync(secret: bytes, relay: RelayKey) -> Capability:
     return _capability(secret, relay, b"hana resync keys/1")
 
 
+def start(device_seed: bytes, relay: RelayKey) -> Capability:
+    """The channel in which a device counts the starts of its profile, at one relay (HT-M-070)."""
+    return _capability(device_seed, relay, b"hana start keys/1")
+
+
 def invite(secret: bytes, relay: RelayKey) -> tuple[ReadToken, bytes]:
     """Read token and seal key of an invite's channel. Its write token is independent: the link carries only its
     verifier, so that whoever holds the link can take but not append (HT-M-030)."""

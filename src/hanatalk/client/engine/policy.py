@@ -60,9 +60,9 @@ class WelcomeAt(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
         return "WelcomeAt(…)"
 
 
-def direct(accounts_of: list[AccountId], relay: Relay) -> Policy:
-    """A conversation of two people: both are admins."""
-    return Policy(1, Kind.DIRECT, None, sorted(accounts_of), [relay])
+def direct(accounts_of: list[AccountId], *relays: Relay) -> Policy:
+    """A conversation of two people: both are admins. The relays in order of preference."""
+    return Policy(1, Kind.DIRECT, None, sorted(accounts_of), list(relays))
 
 
 def encode(value: Policy | WelcomeAt) -> bytes:
@@ -107,10 +107,16 @@ PATH_COMMITS_PER_ERA = 2  # HT-M-033
 
 
 def check_commit(
-    staged: StagedCommit, *, policy: Policy, members: dict[int, Leaf], chains: dict[AccountId, accounts.Chain]
+    staged: StagedCommit,
+    *,
+    policy: Policy,
+    members: dict[int, Leaf],
+    chains: dict[AccountId, accounts.Chain],
+    at: bytes | None = None,
 ) -> content.CommitContext:
     """Judge a staged commit as every other client does (HT-M-032); own commits are judged before they are sent.
 
+    :param at: the key of the fallback relay that it came from; None: from the conversation's first
     :param members: by leaf index, before the commit
     :returns: the commit's context (its AAD)
     :raises VerificationError, ContentError: the commit is not valid for anyone and is skipped
@@ -124,8 +130,8 @@ def check_commit(
     admin = policy.is_admin(committer.account)
     if context.new_era and not admin:
         raise VerificationError("commit.not-allowed", why="era")
-    if staged.extensions is not None:
-        raise VerificationError("commit.not-allowed", why="policy")  # roles, names and moves come with groups
+    if at is not None or staged.extensions is not None:
+        _check_move(staged, context, policy=policy, admin=admin, at=at)
     for update in staged.updates:
         before = members.get(update.leaf)
         if before is None or update.leaf != staged.sender:
@@ -157,3 +163,20 @@ def _check_replacement(
     now = accounts.verify_credential(added.credential, added.signature_key, chains[before.account])
     if now.account != before.account or now.device != before.device or now.height < before.height:
         raise VerificationError("commit.not-allowed", why="members")
+
+
+def _check_move(
+    staged: StagedCommit, context: content.CommitContext, *, policy: Policy, admin: bool, at: bytes | None
+) -> None:
+    """At a fallback relay, and only there, an admin puts that relay first; nothing else changes (HT-M-065)."""
+    if at is None or staged.extensions is None or not admin or not context.new_era or staged.adds or staged.removes:
+        raise VerificationError("commit.not-allowed", why="policy")  # roles and names come with groups
+    new = parse(staged.extensions)
+    same = new == with_relays(policy, new.relays) and all(relay in policy.relays for relay in new.relays)
+    if not same or new.relays[0].key != at or len({relay.key for relay in new.relays}) != len(new.relays):
+        raise VerificationError("commit.not-allowed", why="policy")
+
+
+def with_relays(policy: Policy, relays: list[Relay]) -> Policy:
+    """The same policy at other relays."""
+    return msgspec.structs.replace(policy, relays=relays)

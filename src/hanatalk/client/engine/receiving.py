@@ -20,12 +20,14 @@ from hanatalk.client.engine import (
     gaps,
     invites,
     key_packages,
+    moving,
     placing,
     receipts,
     recovery,
     resync,
     sealing,
     sending,
+    starts,
     views,
 )
 from hanatalk.client.engine.core import Core
@@ -80,12 +82,16 @@ def entry(core: Core, event: EntryReceived, now: int, *, counts: bool = True) ->
         _left_behind(core, channel, event, now)
     if channel.closed or not counts:
         return event.seq  # of an era that is over (T-027)
-    if channel.purpose == Purpose.ERA:
+    if channel.purpose == Purpose.ERA or (
+        channel.purpose == Purpose.FALLBACK and event.commit and event.entry_class is EntryClass.CONTROL
+    ):
         _era_entry(core, msgspec.structs.replace(channel, turn=turn), event, now)
     elif channel.purpose == Purpose.WELCOME:
         invites.welcome_entry(core, channel, event, now)
     elif channel.purpose == Purpose.RESYNC:
         resync.entry(core, channel, event, now)
+    elif channel.purpose == Purpose.START:
+        starts.entry(core, channel, event, now)
     return event.seq
 
 
@@ -122,7 +128,7 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
             raise ContentError("entry.damaged", why="kind")
         result = group.process(body)
     except mls.WrongEpoch as error:
-        if _is_later(error):
+        if _is_later(error) or channel.purpose == Purpose.FALLBACK:  # a move that outranks what is merged here
             resync.doubt(core, row.conversation, now)
         elif event.entry_class is EntryClass.MESSAGE:  # it came too late: nobody knows its number, so ask (HT-C-013)
             _ask_everybody(core, row)
@@ -135,6 +141,8 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
         resync.lost(core, row.conversation, error.code, now)
         return
     except ContentError as error:  # every other error of the binding, and of the outer layer
+        if channel.purpose == Purpose.FALLBACK:
+            return  # nothing but a move counts there
         if sealed_by_a_member:
             resync.unreadable(core, row.conversation, now)
         _damaged(core, row, event, error, now)
@@ -144,11 +152,15 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
             done = commits.came_back(core, row, channel, body, event.seq, now)
             if done is IntentKind.READMIT:
                 resync.readmitted(core, row.conversation, now)
+            elif done is IntentKind.MOVE:
+                moving.moved(core, row.conversation, own=True, now=now)
         placing.came_back(core, event)
     elif isinstance(result, mls.StagedCommit):
         if event.commit and event.entry_class is EntryClass.CONTROL:
             if not commits.arrived(core, row, channel, result, event.seq, now):
                 resync.lost(core, row.conversation, "conversation.replaced", now)
+            elif core.conversation(row.conversation).channel != row.channel and channel.purpose == Purpose.FALLBACK:
+                moving.moved(core, row.conversation, own=False, now=now)
         else:  # a commit counts only where the turn counts it
             core.db.mls_write(row.conversation, [*result.writes, *group.staged_drop()])
     else:

@@ -9,12 +9,14 @@ from hanatalk.client.engine import (
     holes,
     invites,
     links,
+    moving,
     placing,
     receipts,
     receiving,
     recovery,
     resync,
     sending,
+    starts,
     timers,
 )
 from hanatalk.client.engine.core import Core, Link, Signed
@@ -29,6 +31,7 @@ from hanatalk.localdb.rows import (
     Gap,
     Intent,
     IntentKind,
+    OutboxKind,
     Outgoing,
     Purpose,
 )
@@ -63,7 +66,9 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
         if link.restoring.get(event.channel_id) == event.entry_id:
             recovery.answered(link, event.channel_id)
         frame = core.db.first(Outgoing, "entry_id = ?", event.entry_id)
-        if frame is not None and frame.stored_seq is None:
+        if frame is not None and frame.kind == OutboxKind.START:
+            starts.stored(core, frame, now)
+        elif frame is not None and frame.stored_seq is None:
             sending.stored(core, frame, event.seq, now)
     elif isinstance(event, wire.CaughtUp):
         if event.channel_id in link.opened:
@@ -71,6 +76,7 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
             _not_there(core, event.channel_id, "<=", event.seq)
             holes.look(core, link, event.channel_id, now)
             _behind(core, link, event.channel_id, now)
+            starts.read(core, event.channel_id, now)
     elif isinstance(event, wire.ChannelOpened):
         _opened(core, link, event, now)
     elif isinstance(event, wire.EntryTaken):
@@ -95,6 +101,10 @@ def _hello(core: Core, url: str, link: Link, event: wire.HelloAnswered, now: int
         # Channels go on with the key their conversation agreed on; only new invites use the new one.
         core.notice(events.Alarm(conversation=None, code="relay.key-changed"), now)
     core.db.execute("INSERT OR REPLACE INTO relay (url, key) VALUES (?, ?)", url, event.relay_key)
+    if core.began_at is None:
+        core.began_at = now
+    if url in core.own_relays():
+        starts.listen(core, url, event.relay_key, now)
 
 
 def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None:
@@ -157,6 +167,8 @@ def _forgotten(core: Core, channel: Channel, event: wire.ChannelOpened, now: int
         core.db.execute("DELETE FROM placed WHERE channel = ?", channel.channel)
     if channel.purpose == Purpose.RESYNC:
         resync.forgotten(core, channel)
+    elif channel.purpose == Purpose.START:
+        starts.forgotten(core, core.channel(channel.channel) or channel)
     if channel.purpose == Purpose.ERA:
         recovery.begin(core, channel)
         if channel.closed:
@@ -198,6 +210,10 @@ def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
             return  # somebody was faster: wait for what it appended
         recovery.answered(link, event.channel_id)
     if event.code == RefusalCode.STALE_TURN and event.turn is not None:
+        frame = core.db.first(Outgoing, "entry_id = ?", event.entry_id)
+        if frame is not None and frame.kind == OutboxKind.START:
+            starts.refused(core, frame, event.turn, now)
+            return
         core.db.execute(
             "UPDATE outbox SET refused_turn = ?, refusals = refusals + 1 WHERE entry_id = ? AND turn IS NOT NULL",
             event.turn,
@@ -250,8 +266,13 @@ def _open_channels(core: Core, url: str, link: Link) -> None:
 
 def _append(core: Core, url: str, link: Link) -> None:
     waiting: set[ChannelId] = set()
+    first = 0 if core.cleared else OutboxKind.COMMIT  # before, whatever continues a conversation waits (HT-M-071)
     for frame in core.db.find(
-        Outgoing, "relay = ? AND stored_seq IS NULL ORDER BY number LIMIT ?", url, PIPELINE + len(link.in_flight)
+        Outgoing,
+        "relay = ? AND stored_seq IS NULL AND kind > ? ORDER BY number LIMIT ?",
+        url,
+        first,
+        PIPELINE + len(link.in_flight),
     ):
         if frame.entry_id in link.in_flight:
             continue
@@ -307,6 +328,7 @@ def _take(core: Core, url: str, link: Link) -> None:
 
 def due(core: Core, now: int) -> None:
     """What time asks for: statements, receipts, requests, commits. Only where the channels are caught up."""
+    starts.due(core, now)
     resync.due(core, now)
     for row in core.db.find(
         Conversation, "state = ? AND receipt_due IS NOT NULL AND receipt_due <= ?", ConversationState.JOINED, now
@@ -324,9 +346,12 @@ def due(core: Core, now: int) -> None:
     for intent in core.db.find(Intent, "digest IS NULL AND not_before <= ?", now):
         row = core.conversation(intent.conversation)
         link = _link_of(core, row)
-        if link is not None:
+        if link is not None or intent.kind == IntentKind.MOVE:
             try:
-                commits.attempt(core, link, intent, now)
+                if intent.kind == IntentKind.MOVE:
+                    moving.attempt(core, intent)
+                elif link is not None:
+                    commits.attempt(core, link, intent, now)
             except StorageError:
                 raise
             except HanaError as error:
@@ -346,7 +371,7 @@ def _link_of(core: Core, row: Conversation) -> Link | None:
 
 def _stands(core: Core, row: Conversation) -> bool:
     link = _link_of(core, row)
-    return link is not None and row.channel in link.caught_up
+    return link is not None and row.channel in link.caught_up and sending.may_send(core, row)
 
 
 def next_due(core: Core, now: int) -> int | None:
@@ -366,6 +391,7 @@ def next_due(core: Core, now: int) -> int | None:
         *(link.retry_at for link in core.links.values()),
         *(at + commits.RECEIPT_WAIT for link in core.links.values() for at in link.asked_at.values()),
         *resync.next_due(core),
+        starts.next_due(core),
     ]
     waiting = [at for at in found if isinstance(at, int) and at > now]
     timer = timers.next_due(core)
@@ -406,11 +432,17 @@ def chores(core: Core, now: int) -> None:
         core.db.execute("DELETE FROM control WHERE channel NOT IN (SELECT channel FROM channel)")
 
 
+def _can_wait(core: Core, kind: object, url: object) -> bool:
+    """What is said at every relay is not waited for at one that is gone."""
+    link = core.links.get(str(url))
+    return kind in (OutboxKind.STATEMENT, OutboxKind.START) and (link is None or not link.ready)
+
+
 def pending(core: Core, now: int) -> int:
     """Frames that no relay has stored, what is missing, and receipts and commits that are due soon."""
     soon = now + SOON
     return (
-        core.db.number("SELECT count(*) FROM outbox")
+        sum(not _can_wait(core, kind, url) for kind, url in core.db.tuples("SELECT kind, relay FROM outbox"))
         + sending.held(core)
         + core.db.number("SELECT count(*) FROM restoring")
         + core.db.number("SELECT count(*) FROM placed WHERE wanted = 1 AND seq IS NOT NULL")

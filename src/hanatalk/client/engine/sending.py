@@ -88,8 +88,8 @@ def _send_numbered(
 
 
 def may_send(core: Core, row: Conversation) -> bool:
-    """Whether something may be numbered and encrypted in this conversation now (HT-M-056)."""
-    return row.state == ConversationState.JOINED
+    """Whether something may be numbered and encrypted in this conversation now (HT-M-056, HT-M-071)."""
+    return core.cleared and not core.elsewhere and row.state == ConversationState.JOINED
 
 
 def _next_held(core: Core, conversation: ConversationId) -> int:
@@ -152,7 +152,7 @@ def _post_message(core: Core, row: Conversation, members: list[Member], message:
 
 
 def send_receipt(core: Core, conversation: ConversationId, now: int) -> None:
-    """Confirm by itself what no message of ours has confirmed (HT-C-022)."""
+    """Confirm by itself what no message of ours has confirmed (HT-C-022); the caller made sure that it may be sent."""
     row = core.conversation(conversation)
     members = core.members(conversation)
     lines = receipts.lines(core, conversation, members)
@@ -255,7 +255,7 @@ def frame_for(channel: Channel, *, kind: OutboxKind, owner: bytes, entry: bytes,
 
 def stored(core: Core, frame: Outgoing, seq: int, now: int) -> None:
     """A relay holds this frame durably (STORED, or the entry itself came back)."""
-    core.sent += 1
+    core.sent += frame.kind not in (OutboxKind.STATEMENT, OutboxKind.START)
     if frame.kind == OutboxKind.COMMIT:
         core.db.execute("UPDATE outbox SET stored_seq = ? WHERE number = ?", seq, frame.number)
         return
@@ -283,7 +283,14 @@ def settle(core: Core, conversation: ConversationId, now: int) -> None:
     row = core.conversation(conversation)
     channel = era_channel(core, row)
     members = core.members(conversation)
+    if not may_send(core, row):
+        return
     for frame in refused:
+        if frame.kind == OutboxKind.COMMIT and frame.channel != channel.channel:
+            at = core.channel(frame.channel)
+            if at is not None and not at.closed and frame.refused_turn is not None and at.turn >= frame.refused_turn:
+                _wrap_anew(core, at, frame)  # a move (HT-M-067)
+            continue
         if frame.channel == channel.channel:
             if frame.refused_turn is not None and channel.turn < frame.refused_turn:
                 continue  # not read up to there yet
@@ -386,6 +393,15 @@ def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, s
         before,
         core.clock.wall(now) - GIVE_UP,
     )
+    if not core.cleared:  # once the start is counted; known even if this process ends before (HT-M-071)
+        core.db.execute(
+            "UPDATE message SET stored_at = NULL WHERE conversation = ? AND device = ? AND counter > ? "
+            "AND stored_at <= ?",
+            conversation,
+            own,
+            confirmed,
+            before,
+        )
     return publish_again(core, conversation, messages, now)
 
 

@@ -140,6 +140,8 @@ def chats(core: Core) -> calls.ChatList:
 
 
 def _state(core: Core, row: Conversation) -> str:
+    if core.elsewhere:
+        return "blocked"
     if row.state == ConversationState.JOINED:
         return "joined"
     known = core.db.value("SELECT 1 FROM resync WHERE conversation = ?", row.conversation)

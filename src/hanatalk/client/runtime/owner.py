@@ -128,6 +128,8 @@ class Owner:
             self._publish(Alarm(conversation=None, code=failed))  # somebody else answers in the relay's place (T-046)
         self._alarmed[link.url] = failed
         self._guarded(lambda: self._engine.disconnected(link.url))
+        if link.failures:
+            self._guarded(lambda: self._engine.unreachable(link.url, now()))
 
     # waiting ------------------------------------------------------------------------------------------------------
 
@@ -161,6 +163,10 @@ class Owner:
             for link in self._links.values()
             if link.url in urls and link.error is not None and _final(link.error, link.failures)
         }
+
+    def _in_reach(self) -> set[str]:
+        """The needed relays, and those among the others that can be reached: a conversation may have moved there."""
+        return self._engine.needed_relays() | (self._engine.wanted_relays() - set(self._unreachable()))
 
     def _network_error(self, needed: set[str]) -> HanaError:
         return next(iter(self._unreachable(needed).values()), NetworkError("network.timeout"))
@@ -231,10 +237,15 @@ class Owner:
     async def _sync(self, call: calls.Sync) -> calls.Synced:
         received, sent = self._engine.counts()
         deadline = time.monotonic() + call.wait
-        done = await self._until(lambda: self._engine.caught_up() and self._engine.pending(now()) == 0, call.wait)
-        if not done and (unreachable := self._unreachable()):
+        needs = self._engine.needed_relays
+        done = await self._until(
+            lambda: self._engine.caught_up(self._in_reach()) and self._engine.pending(now()) == 0,
+            call.wait,
+            needs=needs(),
+        )
+        if not done and (unreachable := self._unreachable(needs())):
             # one relay that is gone, or somebody else's, keeps nothing of the others' from coming in
-            others = self._engine.wanted_relays() - set(unreachable)
+            others = self._engine.wanted_relays() - set(self._unreachable())
             await self._until(lambda: self._engine.caught_up(others), deadline - time.monotonic(), needs=others)
             raise next(iter(unreachable.values()))
         received_now, sent_now = self._engine.counts()

@@ -113,12 +113,17 @@ def needs_passphrase(home: Path, *, floor: KdfCost = FLOOR) -> bool:
 
 @contextlib.asynccontextmanager
 async def open_profile(
-    home: Path, *, passphrase: Callable[[], str] | None, floor: KdfCost = FLOOR
+    home: Path,
+    *,
+    passphrase: Callable[[], str] | None,
+    floor: KdfCost = FLOOR,
+    patience: engine.Patience = engine.PATIENCE,
 ) -> AsyncIterator[Profile]:
     """Own the profile, or go through the process that does.
 
     :param passphrase: asked for only if it is needed
     :param floor: the least passphrase cost that is accepted; only tests lower it
+    :param patience: with a relay that is gone; only tests lower it
     :raises ProfileError: ``profile.none``, ``profile.foreign``, ``profile.wrong-passphrase``, ``profile.in-use``
     """
     kept_in = Vault(home, floor=floor).kept_in()
@@ -139,7 +144,7 @@ async def open_profile(
         database = Database(home / FILE, unlocked.key)
         del unlocked, given
         try:
-            async with _owned(home, database) as owner:
+            async with _owned(home, database, patience) as owner:
                 yield owner
         finally:
             database.close()
@@ -168,8 +173,8 @@ async def _lock_or_connect(lock: ProfileLock, home: Path) -> Remote | None:
 
 
 @contextlib.asynccontextmanager
-async def _owned(home: Path, database: Database) -> AsyncIterator[Owner]:
-    owner = Owner(engine.Engine(database))
+async def _owned(home: Path, database: Database, patience: engine.Patience) -> AsyncIterator[Owner]:
+    owner = Owner(engine.Engine(database, patience=patience))
     doorway = Doorway(owner)
     await doorway.start(home)
     try:

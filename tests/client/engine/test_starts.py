@@ -1,0 +1,210 @@
+"""Old copies of a profile (HT-M-070 … HT-M-074, T-058)."""
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+from tests.client.engine.conftest import Pair
+from tests.client.people import URL, Person
+
+from hanatalk.client import events
+from hanatalk.client.engine import sealing, starts
+from hanatalk.ids import ConversationId
+from hanatalk.localdb.rows import Channel, ConversationState, OutboxKind, Outgoing, Purpose
+from hanatalk.wire import frames
+from hanatalk.wire.classes import EntryClass
+
+
+def _copy(person: Person, path: Path) -> None:
+    person.offline()
+    person.database.close()
+    shutil.copy(person.path, path)
+    person.restart()
+
+
+def _put_back(person: Person, path: Path) -> None:
+    person.offline()
+    person.database.close()
+    for suffix in ("-wal", "-shm"):
+        person.path.with_name(person.path.name + suffix).unlink(missing_ok=True)
+    shutil.copy(path, person.path)
+    person.events.clear()
+    person.restart(online=False)
+
+
+def _watch(pair: Pair) -> list[frames.Append]:
+    """Every message entry that reaches the relay from now on."""
+    seen: list[frames.Append] = []
+
+    def observe(_: object, frame: frames.ClientFrame) -> None:
+        if isinstance(frame, frames.Append) and frame.entry_class is EntryClass.MESSAGE:
+            seen.append(frame)
+
+    pair.world.relay.observers.append(observe)
+    return seen
+
+
+def _state(person: Person, pair: Pair) -> ConversationState:
+    return ConversationState(person.engine._core.conversation(ConversationId(bytes.fromhex(pair.conversation))).state)
+
+
+def test_t058_an_old_copy_sends_nothing_until_it_was_added_again(pair: Pair, tmp_path: Path) -> None:
+    """T-058, HT-M-071, HT-M-072: nothing leaves or is encrypted; it is said; it goes on by itself."""
+    pair.jihoon.send(pair.conversation, "before")
+    pair.world.settle()
+    pair.minji.offline()
+    pair.jihoon.send(pair.conversation, "in the outbox of the copy")
+    _copy(pair.jihoon, tmp_path / "copy")
+    pair.world.settle()
+    pair.minji.online()
+    pair.jihoon.send(pair.conversation, "after the copy")
+    pair.minji.send(pair.conversation, "답장")
+    pair.world.settle()
+    pair.minji.offline()
+    _put_back(pair.jihoon, tmp_path / "copy")
+    rows = pair.jihoon.engine._core.db.mls_rows(bytes.fromhex(pair.conversation))
+    pair.jihoon.send(pair.conversation, "of the old copy")
+    assert pair.jihoon.engine._core.db.mls_rows(bytes.fromhex(pair.conversation)) == rows, "encrypted before the check"
+    sent = _watch(pair)
+    pair.jihoon.online()
+    pair.world.settle(120)
+    assert sent == []
+    assert "profile.old-copy" in pair.jihoon.alarms()
+    assert pair.jihoon.engine.chats().chats[0].state == "rejoining"
+    assert pair.jihoon.messages(pair.conversation)[-1].state == "queued"
+    pair.minji.online()
+    pair.world.settle(60)
+    assert pair.jihoon.engine.chats().chats[0].state == "joined"
+    everything = ["before", "in the outbox of the copy", "after the copy", "답장", "of the old copy"]
+    assert sorted(pair.minji.texts(pair.conversation)) == sorted(everything)
+    assert sorted(pair.jihoon.texts(pair.conversation)) == sorted(set(everything) - {"after the copy"})
+    assert pair.jihoon.of(events.OwnMissing) != []
+    assert not [alarm for alarm in pair.minji.alarms() if alarm.startswith("message.")]
+    pair.minji.send(pair.conversation, "weiter")
+    pair.jihoon.send(pair.conversation, "ja")
+    pair.world.settle()
+    assert pair.minji.texts(pair.conversation)[-2:] == ["weiter", "ja"] or "ja" in pair.minji.texts(pair.conversation)
+    assert "weiter" in pair.jihoon.texts(pair.conversation)
+
+
+def test_an_ordinary_start_is_not_held_up(pair: Pair) -> None:
+    """HT-M-071: what was written offline leaves at the first start, without a timer having to run."""
+    pair.jihoon.restart(online=False)
+    pair.jihoon.send(pair.conversation, "written offline")
+    assert pair.jihoon.messages(pair.conversation)[-1].state == "queued"
+    pair.jihoon.online()
+    pair.world.run()
+    assert pair.minji.texts(pair.conversation) == ["written offline"]
+    assert pair.jihoon.alarms() == []
+
+
+def test_no_message_leaves_before_the_start_is_counted(pair: Pair) -> None:
+    """HT-M-071: also none that lay in the outbox, encrypted, when the process ended."""
+    pair.jihoon.offline()
+    for number in range(70):
+        pair.jihoon.send(pair.conversation, f"{number}")
+    pair.jihoon.restart(online=False)
+    order: list[str] = []
+
+    def observe(_: object, frame: frames.ClientFrame) -> None:
+        if isinstance(frame, frames.Append):
+            order.append("message" if frame.entry_class is EntryClass.MESSAGE else "control")
+
+    pair.world.relay.observers.append(observe)
+    pair.jihoon.online()
+    pair.world.run()
+    assert order[0] == "control"
+    assert order.count("message") >= 70
+    assert pair.minji.texts(pair.conversation) == [f"{number}" for number in range(70)]
+
+
+def test_two_copies_at_once_one_is_blocked(pair: Pair, tmp_path: Path) -> None:
+    """HT-M-073: a clone is opened while the first is open: the first says so and stops; started again it rejoins."""
+    _copy(pair.jihoon, tmp_path / "clone")
+    pair.world.settle()
+    clone = Person(pair.world, "Jihoon", tmp_path / "clone", pair.jihoon.key)
+    pair.world.join(clone)
+    pair.world.settle(120)
+    assert "profile.old-copy" in clone.alarms()
+    assert "profile.opened-elsewhere" in pair.jihoon.alarms()
+    assert pair.jihoon.engine.chats().chats[0].state == "blocked"
+    sent = _watch(pair)
+    pair.jihoon.send(pair.conversation, "blocked")
+    pair.world.settle()
+    assert sent == []
+    assert pair.minji.texts(pair.conversation) == []
+    clone.send(pair.conversation, "the clone goes on")
+    pair.world.settle()
+    assert pair.minji.texts(pair.conversation) == ["the clone goes on"]
+    clone.offline()
+    pair.jihoon.restart()
+    pair.world.settle(120)
+    assert "profile.old-copy" in pair.jihoon.alarms()
+    assert sorted(pair.minji.texts(pair.conversation)) == ["blocked", "the clone goes on"]
+    assert not [alarm for alarm in pair.minji.alarms() if alarm.startswith("message.")]
+
+
+def test_a_relay_cannot_make_a_copy_look_old(pair: Pair) -> None:
+    """HT-M-072: garbage, replayed starts, a wiped relay: nothing; only what this device sealed counts."""
+    channel = pair.jihoon.engine._core.db.first(Channel, "purpose = ?", Purpose.START)
+    assert channel is not None
+    (first, *_) = pair.world.relay.store.read(channel.channel, after=0, entries=9, size=1 << 20)
+    pair.jihoon.restart()
+    pair.world.settle()
+    pair.jihoon.offline()
+    pair.world.relay.plant(channel.channel, first.entry, entry_class=EntryClass.CONTROL, commit=True)
+    pair.world.relay.plant(channel.channel, os.urandom(512), entry_class=EntryClass.CONTROL, commit=True)
+    pair.jihoon.restart()
+    pair.world.settle()
+    pair.world.relay.forget()
+    pair.world.settle()
+    pair.jihoon.online()
+    pair.minji.online()
+    pair.world.settle()
+    assert "profile.old-copy" not in pair.jihoon.alarms()
+    assert "profile.opened-elsewhere" not in pair.jihoon.alarms()
+    pair.jihoon.send(pair.conversation, "noch da")
+    pair.world.settle()
+    assert pair.minji.texts(pair.conversation) == ["noch da"]
+    assert pair.world.relay.store.read(channel.channel, after=0, entries=9, size=1 << 20), (
+        "counted again on the wiped relay"
+    )
+
+
+def test_a_relay_that_falsely_refuses_the_start_delays_for_a_minute_only(pair: Pair) -> None:
+    """HT-M-074, T-021: stale turn for ever; said, then the conversation goes on."""
+    pair.jihoon.restart(online=False)
+    pair.jihoon.online()
+    assert pair.jihoon.pipe is not None
+    for _ in range(50):
+        pair.jihoon.pipe.refuse("stale-turn", turn=99)
+    pair.jihoon.send(pair.conversation, "late")
+    pair.world.run()
+    assert pair.minji.texts(pair.conversation) == []
+    pair.jihoon.pipe.behave()
+    pair.world.settle(70)
+    assert "profile.unchecked" in pair.jihoon.alarms()
+    assert pair.minji.texts(pair.conversation) == ["late"]
+
+
+def test_starts_of_strangers_do_not_parse(pair: Pair) -> None:
+    """HT-M-070: what this device did not seal is nothing; what it sealed as something else neither."""
+    core = pair.jihoon.engine._core
+    channel = core.db.first(Channel, "purpose = ?", Purpose.START)
+    assert channel is not None
+    for kind, body in (
+        (sealing.BodyKind.START, b"\xc1"),
+        (sealing.BodyKind.START, msgspec.msgpack.encode([2, 9, bytes(16)])),
+        (sealing.BodyKind.MLS, msgspec.msgpack.encode([1, 9, bytes(16)])),
+    ):
+        sealed = sealing.seal(
+            channel.seal_key, channel.channel, entry_class=EntryClass.CONTROL, commit=True, kind=kind, body=body
+        )
+        pair.world.relay.plant(channel.channel, sealed, entry_class=EntryClass.CONTROL, commit=True)
+    pair.jihoon.restart()
+    pair.world.settle()
+    assert pair.jihoon.alarms() == []
+    assert starts.last(pair.jihoon.engine._core).number < 9
+    assert pair.jihoon.engine._core.db.first(Outgoing, "kind = ?", OutboxKind.START) is None
+    assert URL in pair.jihoon.pipes
