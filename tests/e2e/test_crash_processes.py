@@ -70,11 +70,12 @@ class Process:
 
 @contextmanager
 def relay(folder: Path, point: Point = NOTHING, *, port: int = 0) -> Iterator[tuple[Process, str]]:
-    """A relay in its own process; SIGUSR1 makes room on its disk."""
+    """A relay in its own process; SIGUSR1 fills its disk, SIGUSR2 makes room."""
 
     def live(say: Callable[[bytes], object]) -> None:
         steps = Steps(point, folder)
-        signal.signal(signal.SIGUSR1, lambda *_: setattr(steps, "full", False))
+        signal.signal(signal.SIGUSR1, lambda *_: setattr(steps, "full", True))
+        signal.signal(signal.SIGUSR2, lambda *_: setattr(steps, "full", False))
         write = Accepted.write
 
         def counted(self: Accepted, messages: list[bytes], *, rooms: object, last: bool) -> None:
@@ -190,13 +191,18 @@ def test_t080_a_full_disk_refuses_before_it_acknowledges_and_takes_it_later(fold
     data = folder / "relay"
     data.mkdir()
     appender = Appender()
-    with relay(data, Point("write", 60, "full-long")) as (process, url):
+    entries = appender.entries
+    with relay(data) as (process, url):
+        appender.entries = entries[:4]
+        within_patience(appender.try_once(url))
+        os.kill(process.pid, signal.SIGUSR1)
+        appender.entries = entries
         within_patience(appender.try_once(url))
         assert set(appender.refused) == {"storage"}
-        assert 0 < len(appender.stored) < len(appender.entries)
+        assert len(appender.stored) == 4
         held = within_patience(appender.read(url))
         assert held == {seq: entry_id * 40 for entry_id, seq in appender.stored.items()}
-        os.kill(process.pid, signal.SIGUSR1)
+        os.kill(process.pid, signal.SIGUSR2)
         within_patience(appender.try_once(url))
         assert len(appender.stored) == len(appender.entries)
         assert process.end(signal.SIGTERM) == 0

@@ -8,12 +8,12 @@ import pytest
 from tests.client.engine.conftest import Pair
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits
+from hanatalk.client.engine import commits, holes
 from hanatalk.client.engine.core import Link
 from hanatalk.errors import StorageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.database import Database
-from hanatalk.localdb.rows import IntentKind
+from hanatalk.localdb.rows import Channel, Closed, IntentKind, Purpose
 
 
 @contextmanager
@@ -100,3 +100,15 @@ def test_what_is_due_while_offline_does_not_spin(pair: Pair) -> None:
     pair.jihoon.online()
     pair.world.settle()
     assert pair.minji.messages(pair.conversation)[0].state == "delivered"
+
+
+def test_an_era_that_is_over_is_no_hole(pair: Pair) -> None:
+    """A device that was added again while the old era's last commit still lay unread: no false alarm (HT-C-060)."""
+    core = pair.jihoon.engine._core
+    (era,) = core.db.find(Channel, "purpose = ?", Purpose.ERA)
+    link = core.links["ws://127.0.0.1:7710"]
+    link.turns[era.channel] = era.turn + 1  # what OPENED says of it
+    with core.transaction():
+        core.db.execute("UPDATE channel SET closed = ? WHERE channel = ?", Closed.CLOSED, era.channel)
+        holes.look(core, link, era.channel, pair.world.now)
+    assert not [event for event in pair.jihoon.engine.take_events() if isinstance(event, events.Alarm)]

@@ -36,8 +36,8 @@ def commits_seen(core: Core, channel: ChannelId) -> int:
 def look(core: Core, link: Link, channel: ChannelId, now: int) -> None:
     """Everything was read, says the relay; its turn says how many commits that must have been."""
     row = core.channel(channel)
-    if row is None or row.purpose != Purpose.ERA:
-        return
+    if row is None or row.purpose != Purpose.ERA or row.closed:
+        return  # of an era that is over its commits are not taken in any more
     if commits_seen(core, channel) < max(row.turn, link.turns.get(channel, 0)):
         found(core, link, row, "relay.hole", now)
     elif _doubtful(core, channel) and channel not in link.asked_receipt:
