@@ -188,6 +188,24 @@ def test_a_relay_that_falsely_refuses_the_start_delays_for_a_minute_only(pair: P
     assert pair.minji.texts(pair.conversation) == ["late"]
 
 
+def test_an_own_relay_that_is_down_silences_nobody_elsewhere(pair: Pair) -> None:
+    """HT-M-074: tried twice in vain while another relay is reached; the start is counted once it can be."""
+    pair.jihoon.restart(online=False)
+    core = pair.jihoon.engine._core
+    with core.transaction():
+        core.db.put_setting("relay", b"ws://127.0.0.1:9")
+        core.db.execute("DELETE FROM channel WHERE purpose = ?", Purpose.START)
+    pair.jihoon.online()
+    pair.jihoon.send(pair.conversation, "not from there")
+    pair.world.run()
+    assert pair.minji.texts(pair.conversation) == []
+    for _ in range(2):
+        pair.jihoon.engine.unreachable("ws://127.0.0.1:9", pair.jihoon.now)
+    pair.world.run()
+    assert pair.minji.texts(pair.conversation) == ["not from there"]
+    assert not core.counted
+
+
 def test_starts_of_strangers_do_not_parse(pair: Pair) -> None:
     """HT-M-070: what this device did not seal is nothing; what it sealed as something else neither."""
     core = pair.jihoon.engine._core

@@ -108,7 +108,8 @@ class Core:
         self.cleared = False  # this copy of the profile is not an old one: it may number and encrypt (HT-M-071)
         self.elsewhere = False  # another copy began while this one is open
         self.counted_at, self.sent_at_start = 0, 0
-        self.start_refusals = 0
+        self.counted = False  # this start stands at an own relay
+        self.start_refusals = self.start_failures = 0
         self.patience = patience or Patience()
         self.sent = 0  # outbox frames stored since the profile was opened
         self._groups: dict[ConversationId, mls.Group] = {}

@@ -19,6 +19,7 @@ from hanatalk.client.engine import (
     moving,
     relays,
     sending,
+    starts,
     timers,
     views,
 )
@@ -138,6 +139,7 @@ class Engine:
     def unreachable(self, url: str, now: int) -> None:
         """A relay was tried in vain (HT-M-066)."""
         now = self._at(now)
+        starts.failed(self._core, url, now)
         moving.failed(self._core, url, now)
         self._pump(now)
 
@@ -153,6 +155,12 @@ class Engine:
         )
         watched = {str(url) for (url,) in unasked} - {self.home_relay}
         return self.wanted_relays() - watched
+
+    def relays_of(self, message: Message) -> set[str]:
+        """Where an own message goes."""
+        row = self._core.conversation(message.conversation)
+        channel = self._core.channel(row.channel)
+        return {channel.relay} if channel is not None else set()
 
     def received(self, url: str, arrived: list[wire.Event], now: int) -> None:
         """What one message of a relay reported: one transaction; if that fails, one for each event.

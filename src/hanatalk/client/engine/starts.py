@@ -21,6 +21,7 @@ OWNER = b"start"  # of the channels and frames
 SETTING = "start"
 AHEAD = "start-ahead"  # a start that this copy does not know of
 WAIT = 60_000  # milliseconds for an own relay to be reached; then this device goes on unchecked
+FAILURES = 2  # of an own relay in a row, while another is reached
 REFUSALS = 5  # by the turn, of one process
 AGAIN = 3_600_000  # milliseconds after which a device that sends counts on
 
@@ -74,15 +75,15 @@ def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
         if core.cleared:
             _elsewhere(core, now)
     link = core.links.get(channel.relay)
-    if not core.cleared and link is not None and channel.channel in link.caught_up:
+    if not core.counted and link is not None and channel.channel in link.caught_up:
         check(core, channel, now)
 
 
 def check(core: Core, channel: Channel, now: int) -> None:
     """The counter is read to its head: is this copy old? Then count this start (HT-M-071)."""
-    if core.cleared:
+    if core.counted or core.elsewhere:
         return
-    if _ahead(core):
+    if _ahead(core) and not core.cleared:
         _old_copy(core, now)
     _count(core, channel)
 
@@ -96,6 +97,7 @@ def forgotten(core: Core, channel: Channel) -> None:
 def stored(core: Core, frame: Outgoing, now: int) -> None:
     """A start is counted: from here on this copy is the one that goes on (HT-M-071)."""
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+    core.counted = True
     if not core.cleared:
         _clear(core, now)
 
@@ -116,12 +118,26 @@ def refused(core: Core, frame: Outgoing, turn: int, now: int) -> None:
         read(core, frame.channel, now)
 
 
+def failed(core: Core, url: str, now: int) -> None:
+    """An own relay was tried in vain while another was reached: what is said there need not wait for it (HT-M-074)."""
+    if core.cleared or url not in core.own_relays() or not any(link.ready for link in core.links.values()):
+        return
+    core.start_failures += 1
+    if core.start_failures >= FAILURES:
+        with core.transaction():
+            _go_on_unchecked(core, now)
+
+
+def _go_on_unchecked(core: Core, now: int) -> None:
+    core.emit(events.Alarm(conversation=None, code="profile.unchecked"))
+    _clear(core, now)
+
+
 def due(core: Core, now: int) -> None:
     """Go on unchecked when no own relay can be reached; count on while something is sent."""
     if not core.cleared and core.began_at is not None and now >= core.began_at + WAIT:
         with core.transaction():
-            core.notice(events.Alarm(conversation=None, code="profile.unchecked"), now)
-            _clear(core, now)
+            _go_on_unchecked(core, now)
     if core.cleared and not core.elsewhere and core.sent != core.sent_at_start and now >= core.counted_at + AGAIN:
         with core.transaction():
             core.sent_at_start, core.counted_at = core.sent, now

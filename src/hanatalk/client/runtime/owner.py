@@ -217,7 +217,8 @@ class Owner:
         self._settle()
         state = "queued"
         with contextlib.suppress(StorageError):  # it is in the outbox (HT-S-081): the next call hears of the disk
-            await self._until(lambda: self._engine.state(message) != "queued", call.wait)
+            needs = self._engine.relays_of(message)
+            await self._until(lambda: self._engine.state(message) != "queued", call.wait, needs=needs)
             state = self._engine.state(message)
         return calls.Sent(message=message.message.hex(), state=state)
 
