@@ -280,7 +280,7 @@ async def _stalled(options: Options, table: Table) -> None:
         slow.on_frames = arrived
         began = time.perf_counter()
         slow.transport.resume_reading()
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(600):
             await done.wait()
         seconds = time.perf_counter() - began
         table.row("entries/s when it wakes up", "hanatalk sqlite", "/s", digits=0).values.append(got / seconds)
