@@ -222,3 +222,14 @@ def test_erasing_in_an_era_that_is_over_brings_nothing_back() -> None:
         stage.forget()
         stage.recall(who=0, which=4, talk=2)
         stage.quiet()
+
+
+def test_a_restored_copy_uses_no_key_again_and_comes_back() -> None:
+    """T-058, HT-M-071: before starts were counted, the copy encrypted with keys that its original had used."""
+    with Stage(people=4, seed=537) as stage:
+        stage.send(who=1, talk=2)
+        stage.copy_profile(who=0)
+        stage.wait(seconds=85)
+        stage.restore_profile(who=0)
+        stage.send(who=0)
+        stage.quiet()

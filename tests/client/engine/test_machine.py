@@ -89,6 +89,16 @@ class People(RuleBasedStateMachine):
     def commit(self, **how: int) -> None:
         self._act("commit", **how)
 
+    # copies of profiles
+
+    @rule(who=WHO)
+    def copy_profile(self, **how: int) -> None:
+        self._act("copy_profile", **how)
+
+    @rule(who=WHO)
+    def restore_profile(self, **how: int) -> None:
+        self._act("restore_profile", **how)
+
     # deaths, disks, clocks, time
 
     @rule(who=WHO, statement=STATEMENT, doing=DOING, talk=TALK)

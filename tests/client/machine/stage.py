@@ -159,6 +159,7 @@ class Stage:
         self._acting = False
         self._days = 0
         self._backups: dict[str, MemoryStore] = {}
+        self._copies: dict[int, bytes] = {}
         self._links: list[tuple[int, str]] = []
         self._texts = 0
         self._open = ExitStack()
@@ -387,6 +388,38 @@ class Stage:
     def right_clock(self, who: int) -> None:
         self._who(who).skew = 0
 
+    # copies of profiles -------------------------------------------------------------------------------------------
+
+    @act
+    def copy_profile(self, who: int) -> None:
+        """A backup program copies the profile while it is closed."""
+        person = self._who(who)
+        online = bool(person.pipes)
+        person.safe()
+        person.offline()
+        person.database.close()
+        self._copies[who % len(self.people)] = person.path.read_bytes()
+        person.restart(online=online)
+
+    @act
+    def restore_profile(self, who: int) -> None:
+        """The copy takes the profile's place: what happened since is not known to it (T-058)."""
+        person, copy = self._who(who), self._copies.get(who % len(self.people))
+        if copy is None:
+            return
+        self.down.clear()
+        for saboteur in self.saboteurs[who % len(self.people)].values():
+            saboteur.behave()
+        person.safe()
+        person.offline()
+        person.database.close()
+        for left in person.path.parent.glob(person.path.name + "-*"):
+            left.unlink()
+        person.path.write_bytes(copy)
+        person.restart()
+        self.oracle.has_restored(person)
+        self.world.settle(30)  # the copy asks its relay which start this is before it does anything else
+
     # relays -------------------------------------------------------------------------------------------------------
 
     @act
@@ -408,6 +441,7 @@ class Stage:
     def forget(self, relay: int = 0) -> None:
         """The relay's disk is gone."""
         if self._one_epoch():
+            self._copies.clear()  # with the copy and the counter at the relay both gone, nothing tells
             self.world.relays[URLS[relay % len(URLS)]].forget()
             self._all_online()
 
@@ -421,6 +455,7 @@ class Stage:
         """The relay is restored from the backup that `remember` made."""
         url = URLS[relay % len(URLS)]
         if url in self._backups and self._one_epoch():
+            self._copies.clear()
             self.world.relays[url].go_back(self._backups[url])
             self._all_online()
 
@@ -594,7 +629,10 @@ class Stage:
         self._all_online()
         before, texts = self.witness.frames, len(self.oracle.sent)
         self.world.settle(3 * 3600)
-        for _ in range(4):  # what expired unconfirmed is published again, receipts that were lost are told again
+        days = (
+            4 if self.oracle.nobody_restored else 9
+        )  # a request that nobody could answer is repeated after 7 (HT-M-056)
+        for _ in range(days):  # what expired unconfirmed is published again, receipts that were lost are told again
             self.world.pass_days(1)
             self._back()
             self.world.settle(3 * 3600)
