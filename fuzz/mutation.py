@@ -63,7 +63,7 @@ def tree(given: bytes, longest: int, seed: int, *, alone: bool = False) -> bytes
     """Change one to four places of a MessagePack value, also of one that is wrapped in the bytes of another."""
     chance = _Chance(seed)
     chance.alone = alone
-    if chance.random() < 0.2:
+    if chance.random() < 0.1:
         return _bytes(given, longest, chance)
     try:
         value = msgspec.msgpack.decode(given)
@@ -160,7 +160,7 @@ def _changed(value: Any, chance: _Chance) -> Any:
         return {**value, name: _changed(value[name], chance)}
     if isinstance(value, bytes) and value and chance.random() < 0.8:
         return _changed_bytes(value, chance)
-    if isinstance(value, str) and chance.random() < 0.3:
+    if isinstance(value, str) and chance.random() < 0.4:
         return chance.choice("x가") * chance.choice(LENGTHS)
     if isinstance(value, str) and chance.random() < 0.7:
         cut = chance.randrange(len(value) + 1)

@@ -26,7 +26,8 @@ GROWN = HERE / "grown"  # what long runs found new; not kept until `--keep`
 FINDINGS = HERE / "findings"
 MOST_FINDINGS = 5  # of one target in one run
 RSS_LIMIT = 2048  # MiB of one run
-LARGEST_KEPT = 2048  # bytes of an input that `--keep` takes into the corpus, unless it is a seed
+MOST_KEPT = 60  # inputs of one target that one `--keep` takes
+LARGEST_KEPT = 2048  # bytes of one of these
 
 
 @dataclass(kw_only=True)
@@ -201,19 +202,34 @@ def _read(name: str, text: str) -> Outcome:
 
 
 def keep(targets: Iterable[Target]) -> None:
-    """Take from what long runs grew the inputs that reach what the corpus does not (libFuzzer's merge)."""
+    """Take from what long runs grew the inputs that reach what the corpus does not, the smallest first."""
     for target in targets:
-        grown, corpus = GROWN / target.name, CORPUS / target.name
-        if not grown.is_dir():
-            continue
-        with scratch() as place:
-            small = place / "small"
-            small.mkdir()
-            for path in grown.iterdir():
-                if path.stat().st_size <= LARGEST_KEPT:
-                    shutil.copy(path, small)
-            corpus.mkdir(parents=True, exist_ok=True)
-            _in_child(target, ["fuzz", "-merge=1", "-rss_limit_mb=4096", str(corpus), str(small)], place / "log")
+        corpus = CORPUS / target.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        grown = [path for path in (GROWN / target.name).glob("*") if path.stat().st_size <= LARGEST_KEPT]
+        known = inputs(target)
+        ordered = [*known, *sorted(grown, key=lambda path: (path.stat().st_size, path.name))]
+        reached: set[str] = set()
+        kept = 0
+        for number, (path, features) in enumerate(_features(target, ordered)):
+            if number >= len(known) and not features <= reached and kept < MOST_KEPT:
+                shutil.copy(path, corpus)
+                kept += 1
+            reached |= features
+
+
+def _features(target: Target, paths: list[Path]) -> Iterator[tuple[Path, set[str]]]:
+    """What each input reaches: libFuzzer's inner merge, whose control file lists inputs and then their features."""
+    with scratch() as place:
+        control = place / "control"
+        control.write_text("\n".join([str(len(paths)), "0", *map(str, paths), ""]))
+        _in_child(target, ["fuzz", f"-merge_control_file={control}", "-merge_inner=1", "-timeout=60"], place / "log")
+        found = {
+            int(words[1]): set(words[2:])
+            for line in control.read_text().splitlines()
+            if (words := line.split())[:1] == ["FT"]
+        }
+    return iter([(path, found.get(number, set())) for number, path in enumerate(paths)])
 
 
 def table(outcomes: Iterable[Outcome]) -> Iterable[str]:

@@ -20,7 +20,7 @@ from hanatalk import mls
 from hanatalk.client.engine import accounts, content, key_packages, links, policy, resync, sealing, statements
 from hanatalk.client.engine.core import Core
 from hanatalk.client.events import MessageReceived
-from hanatalk.errors import HanaError, UsageError
+from hanatalk.errors import ContentError, HanaError, UsageError
 from hanatalk.ids import ChannelId, ConversationId, EntryId, Incarnation, MessageId, RelayKey, TakeId
 from hanatalk.localdb.rows import (
     Acceptance,
@@ -150,6 +150,15 @@ def _said() -> Attack:
             )
             scene.deliver(scene.entry(b"y", seq=2))
             hold(_shown(scene) <= 1, "a repeated message shown twice (T-011)")
+            try:
+                envelope, _ = content.parse(given)
+            except ContentError:
+                return
+            again = content.encode(msgspec.structs.replace(envelope, counter=(envelope.counter + 1) % 2**48))
+            group = _Heard(scene.core.group(scene.conversation), again, sender)
+            scene.core.adopt(scene.conversation, cast(mls.Group, group))
+            scene.deliver(scene.entry(b"z", seq=3))
+            hold(_shown(scene) <= 1, "the same id under another number shown twice (HT-C-003)")
 
     return attack
 

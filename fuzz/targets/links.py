@@ -65,6 +65,11 @@ def _invites() -> Iterator[bytes]:
         link = links.InviteLink(1, url, b"k" * 32, b"s" * 32, b"w" * 32, b"a" * 32, b"h" * 32, 1_800_000_000)
         yield bytes([CHECKED]) + msgspec.msgpack.encode(link)
         yield bytes([RAW]) + links.compose(link).encode()
+        longer = (
+            msgspec.msgpack.encode(link)[:-5] + b"\xcf" + link.expires_at.to_bytes(8)
+        )  # the same value, spelt longer
+        assert msgspec.msgpack.decode(longer, type=links.InviteLink) == link
+        yield bytes([CHECKED]) + longer
 
 
 def _urls() -> Iterator[bytes]:

@@ -30,6 +30,7 @@ LIMITS = frames.Limits(
 )
 
 
+NUMBERED = (frames.Open, frames.Append, frames.Take, frames.Receipt, frames.Erase)
 SILENT, GREETED, CHALLENGED = range(3)
 
 
@@ -72,6 +73,8 @@ def _client_frames() -> Attack:
             hold((part_fault is None) or fault is not None, "a frame is refused alone and taken among others")
             if fault is None:
                 hold(parts == whole, "cut into messages it reads differently")
+            numbers = [frame.request for frame in whole if isinstance(frame, NUMBERED)]
+            hold(numbers == sorted(set(numbers)), "requests that do not count up (HT-R-014)")
             for frame in parts:
                 hold(not _tells(repr(frame)), "a token in a repr")
         if fault is not None:
