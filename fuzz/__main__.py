@@ -69,7 +69,7 @@ def _instrumented(*, plain: bool) -> str:
         native.load(native.build())
     before, sys.stderr = sys.stderr, _Silent()
     try:
-        with atheris.instrument_imports(include=["hanatalk"], enable_loader_override=False):
+        with atheris.instrument_imports(include=["hanatalk", "fuzz.targets"], enable_loader_override=False):
             import fuzz.targets  # noqa: F401
     finally:
         sys.stderr = before

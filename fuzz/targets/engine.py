@@ -569,6 +569,33 @@ def _statements() -> Iterator[bytes]:
     yield msgspec.msgpack.encode([2**53 - 1, 2**53 - 1, [], None, None, 8, msgspec.msgpack.encode([1, b"x"])])
 
 
+def _starts() -> Iterator[bytes]:
+    yield msgspec.msgpack.encode([1, 1, bytes(16)])
+    yield msgspec.msgpack.encode([1, 2**53 - 1, b"x" * 16])
+
+
+def _started() -> Attack:
+    """What stands in the own channel that counts the profile's starts, under its key."""
+    scene = _Scene()
+    own = scene.core.db.find(Channel, "purpose = ?", Purpose.START)[0]
+    channel = ChannelId(own.channel)
+
+    def attack(given: bytes) -> None:
+        sealed = sealing.seal(
+            own.seal_key,
+            channel,
+            entry_class=EntryClass.CONTROL,
+            kind=sealing.BodyKind.START,
+            body=given[: sealing.CAPACITY],
+        )
+        with scene.played():
+            scene.greet()
+            scene.deliver(events.EntryReceived(channel, own.cursor + 1, own.turn, EntryClass.CONTROL, False, sealed))
+            scene.deliver(events.CaughtUp(channel, own.cursor + 1))
+
+    return attack
+
+
 _KINDS: tuple[tuple[str, Callable[[], Attack], Callable[[], Iterator[bytes]], tuple[str, ...], int], ...] = (
     ("engine-content", _said, _sayings, ("receiving.entry", "content.parse"), 150),
     ("engine-hello", _introduced, _introductions, ("key_packages.remember",), 40),
@@ -576,6 +603,7 @@ _KINDS: tuple[tuple[str, Callable[[], Attack], Callable[[], Iterator[bytes]], tu
     ("engine-offer", _offered, _offers, ("invites.taken",), 40),
     ("engine-welcome", _welcomed, _welcomes, ("invites.welcome_entry",), 40),
     ("engine-statement", _stated, _statements, ("resync.entry", "statements.parse"), 30),
+    ("engine-start", _started, _starts, ("starts.entry",), 30),
     ("engine-relay", _told, _tellings, ("relays.take_event",), 60),
 )
 TARGETS = [
