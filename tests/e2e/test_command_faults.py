@@ -248,7 +248,7 @@ def test_a_link_for_years_is_refused(known: Person, link: str) -> None:
     """HT-M-030: else its relay would be asked for that long."""
     until = int(time.time()) + 32 * 86_400
     years = msgspec.structs.replace(links.parse(link), account=os.urandom(32), expires_at=until)
-    assert refused(known, "accept", links.compose(years)) == (1, "invite.malformed")
+    assert refused(known, "accept", links.compose(years)) == (1, "invite.too-far")
 
 
 def test_accepting_while_the_own_relay_is_down(person: Callable[[str], Person], relay: RelayProcess) -> None:

@@ -126,6 +126,12 @@ async def check_sizes(folder: Path, choice: random.Random, count: int) -> None:
     )
 
 
+def kind(frame: frames.ClientFrame) -> str:
+    """What an observer would call it."""
+    name = type(frame).__name__
+    return f"{name} {frame.entry_class.name}" if isinstance(frame, frames.Append) else name
+
+
 def said(up: bytearray, start: int) -> list[frames.ClientFrame]:
     """The frames of a client's messages from a place in its stream on (a place between two messages)."""
     raw = b"\r\n\r\n" + bytes(up[start:])
@@ -190,12 +196,10 @@ async def test_typing_sends_nothing(tmp_path: Path) -> None:
             before = len(observer.wires)
             await asyncio.to_thread(send)
             assert len(observer.wires) == before + 1
-            seen.append(
-                [
-                    type(frame).__name__
-                    for frame in said(observer.wires[-1].up, observer.wires[-1].up.find(b"\r\n\r\n") + 4)
-                ]
-            )
-        assert seen[0].count("Append") == 1
+            wire = observer.wires[-1].up
+            seen.append([kind(frame) for frame in said(wire, wire.find(b"\r\n\r\n") + 4)])
+        assert seen[0].count("Append MESSAGE") == 1
+        assert seen[0].count("Append CONTROL") == 1  # the start of the process is counted (HT-M-071)
         assert sorted(set(seen[0])) == sorted(set(seen[1]))
-        assert seen[0].count("Append") == seen[1].count("Append")
+        for appended in ("Append MESSAGE", "Append CONTROL"):
+            assert seen[0].count(appended) == seen[1].count(appended)

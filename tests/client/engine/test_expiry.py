@@ -239,6 +239,9 @@ def test_t056_a_clock_a_year_off_gives_clear_errors_and_the_invite_is_as_good_as
     with pytest.raises(ContentError, match=r"invite\.expired"):
         jihoon.accept(link)
     jihoon.skew = -YEAR
+    with pytest.raises(ContentError, match=r"invite\.too-far"):
+        jihoon.accept(link)
+    jihoon.skew = -20 * DAY
     channel = jihoon.engine.accept(link, jihoon.now)
     world.run()
     with pytest.raises(ContentError, match=r"key-package\.expired"):

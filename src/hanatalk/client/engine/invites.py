@@ -120,7 +120,7 @@ def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
 def begin(core: Core, text: str, *, now: int) -> Acceptance:
     """Begin (or go on) accepting a link: the take_id is durable before the relay is asked.
 
-    :raises ContentError: ``invite.malformed``, ``invite.expired``; :raises UsageError: ``invite.own``
+    :raises ContentError: ``invite.malformed``, ``invite.expired``, ``invite.too-far``; :raises UsageError: ``invite.own``
     """
     link = links.parse(text)
     channel = link.capability.channel
@@ -132,7 +132,7 @@ def begin(core: Core, text: str, *, now: int) -> Acceptance:
     if link.expires_at * 1000 <= core.clock.wall(now):
         raise ContentError("invite.expired")
     if link.expires_at > core.clock.wall(now) // 1000 + EXPIRES_MOST + DAY // 1000:
-        raise ContentError("invite.malformed")  # nobody makes such a link but to have its relay asked for years
+        raise ContentError("invite.too-far")  # made to have its relay asked for years, or this device's clock is behind
     with core.transaction():
         row = Acceptance(channel, links.compose(link), known.take_id if known else TakeId(secrets.token_bytes(16)))
         core.db.put(row)
