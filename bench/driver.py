@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
 from bench import lines, load
 from bench.machine import DRIVER_CORE, Running, free_port
@@ -26,8 +27,7 @@ class _Hollow(asyncio.Protocol):
         self._seq = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         data = self._rest + data

@@ -35,6 +35,7 @@ def test_line_breaks_stay_in_texts_and_not_in_names() -> None:
 
 def test_a_joiner_that_joins_nothing_is_spelt_out() -> None:
     assert shown.name("min\u200dji") == "min\\u200dji"
+    assert shown.name("가\ufe00\u200d나") == "가\\ufe00\\u200d나"  # the mark before it is spelt out itself
 
 
 @given(st.text())

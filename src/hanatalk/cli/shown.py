@@ -63,6 +63,8 @@ def _joins(text: str, place: int) -> bool:
     """A joiner between two emoji, or between two letters that need it (Persian, Indic), is part of what is written."""
     if text[place] not in (_JOINER, _NON_JOINER) or not 0 < place < len(text) - 1:
         return False
+    if _hidden(text[place - 1]) and not _selects(text, place - 1):
+        return False  # escaped itself: there is nothing to join to
     before, after = unicodedata.category(text[place - 1]), unicodedata.category(text[place + 1])
     emoji = text[place] == _JOINER and before in ("So", "Sk", "Mn") and after in ("So", "Sm")
     return emoji or (before in ("Lo", "Mn", "Mc") and after == "Lo")

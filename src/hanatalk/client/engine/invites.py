@@ -120,7 +120,8 @@ def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
 def begin(core: Core, text: str, *, now: int) -> Acceptance:
     """Begin (or go on) accepting a link: the take_id is durable before the relay is asked.
 
-    :raises ContentError: ``invite.malformed``, ``invite.expired``, ``invite.too-far``; :raises UsageError: ``invite.own``
+    :raises ContentError: ``invite.malformed``, ``invite.expired``, ``invite.too-far``
+    :raises UsageError: ``invite.own``
     """
     link = links.parse(text)
     channel = link.capability.channel
