@@ -1,5 +1,7 @@
-"""Values that fit the form and that nothing behind it can hold. Each stopped an engine until fuzzing found it (T-088):
-the exception undid the transaction, the cursor stayed, and the relay delivered the same entry again and again.
+"""Values that fit the form and that nothing behind it can hold (T-088).
+
+Each could stop an engine, found by the fuzz targets or while they were written: the exception undid the transaction,
+the cursor stayed, and the relay delivered the same entry again and again.
 """
 
 import os

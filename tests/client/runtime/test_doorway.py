@@ -48,7 +48,7 @@ async def test_an_error_of_another_room_keeps_its_code() -> None:
         b"\xff\xfe",
         b"[" * 10_000,
         b'{"answer":"result","result":{"account":1}}',
-        _failure("Mapping"),  # found by fuzzing (T-088): any name of the errors' module was called
+        _failure("Mapping"),  # T-088: any name of the errors' module was called
         _failure("UsageError", code="twice"),
         _failure("UsageError", self="me"),
     ],
