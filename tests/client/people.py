@@ -1,6 +1,7 @@
 """People for the engine's tests: real engines on real encrypted databases, simulated relays, clocks moved by hand."""
 
 import os
+import shutil
 from pathlib import Path
 
 from tests.simulated_relay import Pipe, SimulatedRelay
@@ -150,6 +151,23 @@ class Person:
         self.engine = Engine(self.database)
         if online:
             self.online()
+
+    def copy_to(self, path: Path) -> None:
+        """The profile's file is copied while nobody has it open."""
+        self.offline()
+        self.database.close()
+        shutil.copy(self.path, path)
+        self.restart()
+
+    def put_back(self, path: Path, *, online: bool = True) -> None:
+        """A copy takes the place of the profile's file."""
+        self.offline()
+        self.database.close()
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        shutil.copy(path, self.path)
+        self.events.clear()
+        self.restart(online=online)
 
     def step(self) -> bool:
         """Exchange what is ready with every relay; True if anything moved."""

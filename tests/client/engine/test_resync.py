@@ -63,24 +63,6 @@ def _resync_channel(pair: Pair, person: Person) -> Channel:
     return found
 
 
-def _copy(person: Person, path: Path) -> None:
-    """The profile's file is copied while nobody has it open."""
-    person.restart(online=False)
-    person.database.close()
-    shutil.copy(person.path, path)
-    person.restart()
-
-
-def _put_back(person: Person, path: Path) -> None:
-    person.offline()
-    person.database.close()
-    for suffix in ("-wal", "-shm"):
-        person.path.with_name(person.path.name + suffix).unlink(missing_ok=True)
-    shutil.copy(path, person.path)
-    person.events.clear()
-    person.restart()
-
-
 def test_a_lost_device_is_added_again_and_nothing_is_lost(pair: Pair) -> None:
     """HT-M-056, HT-M-059 … HT-M-061: what was written meanwhile on both sides arrives once, in order."""
     pair.minji.send(pair.conversation, "전")
@@ -119,13 +101,13 @@ def test_an_old_copy_learns_its_number_before_it_sends(pair: Pair, tmp_path: Pat
     """HT-M-061: no number is used twice (HT-C-003); what the copy does not have is said to be missing."""
     pair.jihoon.send(pair.conversation, "one")
     pair.world.settle()
-    _copy(pair.jihoon, tmp_path / "copy")
+    pair.jihoon.copy_to(tmp_path / "copy")
     pair.world.settle()
     for text in ("two", "three"):
         pair.jihoon.send(pair.conversation, text)
     pair.minji.send(pair.conversation, "답")
     pair.world.settle()
-    _put_back(pair.jihoon, tmp_path / "copy")
+    pair.jihoon.put_back(tmp_path / "copy")
     _lose(pair, pair.jihoon)
     pair.jihoon.send(pair.conversation, "four")
     pair.world.settle(60)
@@ -162,12 +144,12 @@ def test_both_lost_the_smaller_key_begins_again(pair: Pair) -> None:
 def test_both_old_copies_come_back(pair: Pair, tmp_path: Path) -> None:
     """HT-M-061, HT-M-062: each tells the other what it knows of its numbers."""
     for person in (pair.minji, pair.jihoon):
-        _copy(person, tmp_path / person.name)
+        person.copy_to(tmp_path / person.name)
     pair.world.settle()
     pair.minji.send(pair.conversation, "gone from both")
     pair.world.settle()
     for person in (pair.minji, pair.jihoon):
-        _put_back(person, tmp_path / person.name)
+        person.put_back(tmp_path / person.name)
         _lose(pair, person)
     pair.world.settle(120)
     assert _together(pair)
@@ -386,7 +368,7 @@ def test_a_spare_key_package_does_not_bring_a_device_into_another_group(pair: Pa
 def test_a_reused_generation_is_an_alarm(pair: Pair, tmp_path: Path) -> None:
     """T-058, HT-C-003 below it: two ciphertexts of one generation; the second is refused and said, a replay is not."""
     pair.world.settle()
-    _copy(pair.jihoon, tmp_path / "copy")
+    pair.jihoon.copy_to(tmp_path / "copy")
     pair.world.settle()
     pair.jihoon.send(pair.conversation, "first")
     pair.world.settle()

@@ -1,7 +1,6 @@
 """Old copies of a profile (HT-M-070 … HT-M-074, T-058)."""
 
 import os
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -14,23 +13,6 @@ from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Channel, ConversationState, OutboxKind, Outgoing, Purpose
 from hanatalk.wire import frames
 from hanatalk.wire.classes import EntryClass
-
-
-def _copy(person: Person, path: Path) -> None:
-    person.offline()
-    person.database.close()
-    shutil.copy(person.path, path)
-    person.restart()
-
-
-def _put_back(person: Person, path: Path) -> None:
-    person.offline()
-    person.database.close()
-    for suffix in ("-wal", "-shm"):
-        person.path.with_name(person.path.name + suffix).unlink(missing_ok=True)
-    shutil.copy(path, person.path)
-    person.events.clear()
-    person.restart(online=False)
 
 
 def _watch(pair: Pair) -> list[frames.Append]:
@@ -55,14 +37,14 @@ def test_t058_an_old_copy_sends_nothing_until_it_was_added_again(pair: Pair, tmp
     pair.world.settle()
     pair.minji.offline()
     pair.jihoon.send(pair.conversation, "in the outbox of the copy")
-    _copy(pair.jihoon, tmp_path / "copy")
+    pair.jihoon.copy_to(tmp_path / "copy")
     pair.world.settle()
     pair.minji.online()
     pair.jihoon.send(pair.conversation, "after the copy")
     pair.minji.send(pair.conversation, "답장")
     pair.world.settle()
     pair.minji.offline()
-    _put_back(pair.jihoon, tmp_path / "copy")
+    pair.jihoon.put_back(tmp_path / "copy", online=False)
     rows = pair.jihoon.engine._core.db.mls_rows(bytes.fromhex(pair.conversation))
     pair.jihoon.send(pair.conversation, "of the old copy")
     assert pair.jihoon.engine._core.db.mls_rows(bytes.fromhex(pair.conversation)) == rows, "encrypted before the check"
@@ -121,7 +103,7 @@ def test_no_message_leaves_before_the_start_is_counted(pair: Pair) -> None:
 
 def test_two_copies_at_once_one_is_blocked(pair: Pair, tmp_path: Path) -> None:
     """HT-M-073: a clone is opened while the first is open: the first says so and stops; started again it rejoins."""
-    _copy(pair.jihoon, tmp_path / "clone")
+    pair.jihoon.copy_to(tmp_path / "clone")
     pair.world.settle()
     clone = Person(pair.world, "Jihoon", tmp_path / "clone", pair.jihoon.key)
     pair.world.join(clone)
