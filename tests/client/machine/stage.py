@@ -64,6 +64,7 @@ class Mortal(Person):
     oracle: Oracle
     stage: "Stage"
     deaths = 0
+    away = False  # offline because the person wants it; else a lost connection is made anew
 
     def fuse(self, statements: int, make: Callable[[], BaseException] = Killed) -> None:
         """At that statement from now on."""
@@ -103,7 +104,7 @@ class Mortal(Person):
         self.safe()
         for saboteur in self.stage.saboteurs[self.stage.people.index(self)].values():
             saboteur.delayed.clear()
-        self.restart(online=bool(self.pipes))
+        self.restart(online=not self.away)
 
     def step(self) -> bool:
         with self.mortal(calling=False):
@@ -300,7 +301,9 @@ class Stage:
 
     @act
     def offline(self, who: int) -> None:
-        self._who(who).offline()
+        person = self._who(who)
+        person.away = True
+        person.offline()
 
     @act
     def online(self) -> None:
@@ -308,8 +311,8 @@ class Stage:
 
     def _all_online(self) -> None:
         for person in self.people:
-            with person.mortal():
-                person.online()
+            person.away = False
+        self._back()
 
     @act
     def commit(self, who: int, talk: int = 0, era: bool = False) -> None:
@@ -364,7 +367,7 @@ class Stage:
     def _back(self) -> None:
         """Whoever lost a connection connects again; who is offline on purpose stays so."""
         for person in self.people:
-            if person.pipes:
+            if not person.away:
                 with person.mortal():
                     person.online()
 
@@ -394,12 +397,11 @@ class Stage:
     def copy_profile(self, who: int) -> None:
         """A backup program copies the profile while it is closed."""
         person = self._who(who)
-        online = bool(person.pipes)
         person.safe()
         person.offline()
         person.database.close()
         self._copies[who % len(self.people)] = person.path.read_bytes()
-        person.restart(online=online)
+        person.restart(online=not person.away)
 
     @act
     def restore_profile(self, who: int) -> None:
@@ -624,9 +626,8 @@ class Stage:
         self._behave()
         self.down.clear()
         for person in self.people:
-            person.skew = 0
+            person.skew, person.away = 0, False
             person.reborn()
-        self._all_online()
         before, texts = self.witness.frames, len(self.oracle.sent)
         self.world.settle(3 * 3600)
         days = (
