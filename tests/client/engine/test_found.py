@@ -233,3 +233,15 @@ def test_a_restored_copy_uses_no_key_again_and_comes_back() -> None:
         stage.restore_profile(who=0)
         stage.send(who=0)
         stage.quiet()
+
+
+@pytest.mark.parametrize("expire", [None, 1])
+def test_a_restored_copy_numbers_once_more_what_it_held_unnumbered(expire: int | None) -> None:
+    """HT-C-003, T-058: the other side took the second number for an attack, kept a gap, and the 1 stayed for ever."""
+    with Stage(people=2, seed=0) as stage:
+        stage.copy_profile(who=0)
+        stage.send(who=0, talk=0, count=1, expire=expire)
+        stage.copy_profile(who=0)
+        stage.quiet()
+        stage.restore_profile(who=0)
+        stage.quiet()

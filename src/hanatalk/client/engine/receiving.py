@@ -245,11 +245,11 @@ def _numbered(
     message_id = MessageId(envelope.message)
     known = core.db.first(Message, "message = ?", message_id)
     if known is not None:
-        if (known.conversation, known.device, known.counter) != (row.conversation, sender.device, envelope.counter):
-            _alarm(core, row, "message.reused-id", now)  # another's content under this sender's name (T-028)
-        else:  # sent again: our confirmation was not heard
+        if _sent_again(core, row, sender, known, envelope, now):  # our confirmation was not heard
             receipts.tell_again(core, row.conversation)
-            receipts.due(core, row, now, len(members))
+            receipts.due(core, core.conversation(row.conversation), now, len(members))
+        else:
+            _alarm(core, row, "message.reused-id", now)  # another's content under this sender's name (T-028)
         return
     if core.db.value(
         "SELECT 1 FROM message WHERE conversation = ? AND device = ? AND counter = ?",
@@ -293,6 +293,55 @@ def _numbered(
     if text and not recalled:
         core.received += 1
         core.emit(events.MessageReceived(message=views.shown(core, row, message, receipts.Counts(core, row, members))))
+
+
+def _sent_again(
+    core: Core, row: Conversation, sender: Member, known: Message, envelope: content.Envelope, now: int
+) -> bool:
+    """Whether this is the message that is known, of the device that sent it (HT-C-003).
+
+    A copy of a profile that was put back numbers once more what it held unnumbered: that number is
+    counted too, by a row that nobody is shown.
+    """
+    if (known.conversation, known.device) != (row.conversation, sender.device):
+        return False
+    if known.counter == envelope.counter:
+        return True
+    held = bodies.find(core, known)
+    if held is not None and held != bytes(envelope.body):
+        return False
+    again = _again(known.message, envelope.counter)
+    if core.db.value("SELECT 1 FROM message WHERE message = ?", again):
+        return True
+    taken = core.db.value(
+        "SELECT 1 FROM message WHERE conversation = ? AND device = ? AND counter = ?",
+        row.conversation,
+        sender.device,
+        envelope.counter,
+    )
+    jumps = envelope.counter > receipts.stream(core, row.conversation, sender.device).highest + gaps.COUNTER_JUMP
+    if taken or jumps:
+        return False
+    counted = msgspec.structs.replace(
+        known,
+        number=None,
+        message=again,
+        counter=envelope.counter,
+        epoch=row.epoch,
+        kind=MessageKind.OTHER,
+        reply_to=None,
+        read=1,
+        timer=None,
+        expires_at=None,
+        recalled=0,
+    )
+    bodies.insert(core, counted, None)
+    gaps.counted(core, row, sender, envelope.counter, now)
+    return True
+
+
+def _again(message: MessageId, counter: int) -> MessageId:
+    return MessageId(hashlib.sha256(b"hana again/1" + message + counter.to_bytes(8)).digest()[:16])
 
 
 def _hello(core: Core, row: Conversation, sender: Member, hello: content.Hello, now: int) -> bool:
