@@ -245,3 +245,16 @@ def test_a_restored_copy_numbers_once_more_what_it_held_unnumbered(expire: int |
         stage.quiet()
         stage.restore_profile(who=0)
         stage.quiet()
+
+
+@pytest.mark.parametrize("statement", range(12))
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_full_disk_is_no_bad_link_and_no_bad_welcome(who: int, statement: int) -> None:
+    """T-083: while joining it was taken for the Welcome's or the offer's fault, and that was the end of it."""
+    with Stage(people=2, seed=0) as stage:
+        stage.copy_profile(who=0)
+        stage.invite(who=1)
+        stage.restore_profile(who=0)  # the check for an old copy comes first: accepting is still under way below
+        stage.accept(link=0, who=0)
+        stage.fill_disk(doing=1, statement=statement, who=who)
+        stage.quiet()

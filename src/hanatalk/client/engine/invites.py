@@ -20,7 +20,7 @@ from hanatalk.client.engine import (
     sending,
 )
 from hanatalk.client.engine.core import DAY, Core
-from hanatalk.errors import ContentError, HanaError, NetworkError, UsageError, VerificationError
+from hanatalk.errors import ContentError, HanaError, NetworkError, StorageError, UsageError, VerificationError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, RelayKey, TakeId, WriteToken
 from hanatalk.localdb.rows import (
     Acceptance,
@@ -150,6 +150,8 @@ def taken(core: Core, event: EntryTaken, now: int) -> None:
         if event.entry is None:
             raise ContentError("invite.used")
         conversation = _accept(core, links.parse(row.link), event.entry, now)
+    except StorageError:
+        raise  # the disk, not the link: it is taken again (T-083)
     except HanaError as error:
         core.db.execute("UPDATE acceptance SET failure = ? WHERE channel = ?", error.code, row.channel)
         return
@@ -250,6 +252,8 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
         return
     try:
         conversation, chain, again = _join(core, package, channel, event, now)
+    except StorageError:
+        raise  # the disk, not the Welcome: it comes again (T-083)
     except HanaError as error:
         core.notice(events.Alarm(conversation=None, code=error.code), now)
         return
