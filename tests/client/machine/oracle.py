@@ -40,7 +40,7 @@ class Sent:
     expire: int | None = None  # seconds
     certain: bool = False
     recalled: bool = False
-    lost: bool = False  # its sender's profile is a copy that does not know it
+    lost: bool = False  # its sender's profile is a copy that does not know it, or not that it was taken back
     told: bool = False  # it was confirmed by a profile that is an older copy now
 
     @property
@@ -151,7 +151,7 @@ class Oracle:
                 message.text for talk in self.talks if who in talk.people for message in self._messages(person, talk)
             }
             for sent in self.sent.values():
-                sent.lost = sent.lost or (sent.who == who and sent.text not in known)
+                sent.lost = sent.lost or (sent.who == who and (sent.recalled or sent.text not in known))
                 sent.recalled = sent.recalled and sent.who != who
                 sent.told = sent.told or who in sent.talk.people
 
