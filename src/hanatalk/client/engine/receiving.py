@@ -251,15 +251,10 @@ def _numbered(
         else:
             _alarm(core, row, "message.reused-id", now)  # another's content under this sender's name (T-028)
         return
-    if core.db.value(
-        "SELECT 1 FROM message WHERE conversation = ? AND device = ? AND counter = ?",
-        row.conversation,
-        sender.device,
-        envelope.counter,
-    ):
+    if _is_taken(core, row, sender, envelope.counter):
         _alarm(core, row, "message.reused-counter", now)
         return
-    if envelope.counter > receipts.stream(core, row.conversation, sender.device).highest + gaps.COUNTER_JUMP:
+    if _jumps(core, row, sender, envelope.counter):
         _alarm(core, row, "message.counter-jump", now)
         return
     if isinstance(body, content.Hello) and not _hello(core, row, sender, body, now):
@@ -313,14 +308,7 @@ def _sent_again(
     again = _again(known.message, envelope.counter)
     if core.db.value("SELECT 1 FROM message WHERE message = ?", again):
         return True
-    taken = core.db.value(
-        "SELECT 1 FROM message WHERE conversation = ? AND device = ? AND counter = ?",
-        row.conversation,
-        sender.device,
-        envelope.counter,
-    )
-    jumps = envelope.counter > receipts.stream(core, row.conversation, sender.device).highest + gaps.COUNTER_JUMP
-    if taken or jumps:
+    if _is_taken(core, row, sender, envelope.counter) or _jumps(core, row, sender, envelope.counter):
         return False
     counted = msgspec.structs.replace(
         known,
@@ -338,6 +326,17 @@ def _sent_again(
     bodies.insert(core, counted, None)
     gaps.counted(core, row, sender, envelope.counter, now)
     return True
+
+
+def _is_taken(core: Core, row: Conversation, sender: Member, counter: int) -> bool:
+    """Whether a message of this device has this number already."""
+    found = "SELECT 1 FROM message WHERE conversation = ? AND device = ? AND counter = ?"
+    return bool(core.db.value(found, row.conversation, sender.device, counter))
+
+
+def _jumps(core: Core, row: Conversation, sender: Member, counter: int) -> bool:
+    """Whether this number is too far ahead to be one of this device's (HT-C-007)."""
+    return counter > receipts.stream(core, row.conversation, sender.device).highest + gaps.COUNTER_JUMP
 
 
 def _again(message: MessageId, counter: int) -> MessageId:
