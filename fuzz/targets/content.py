@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import content, policy, sealing
+from hanatalk.client.engine import content, emoji, policy, sealing
 from hanatalk.errors import ContentError
 from hanatalk.ids import AccountId, ChannelId, MessageId
 from hanatalk.wire.classes import EntryClass
@@ -62,6 +62,14 @@ def _envelope() -> Attack:
             content.encode(body)
         if isinstance(body, content.Text):
             hold(len(body.text.encode("utf-8", "surrogatepass")) <= content.TEXT_LIMIT, "a text above HT-C-004")
+        if isinstance(body, content.Text | content.Edit):
+            hold(len(body.mentions) <= content.MENTIONS_LIMIT, "more mentions than HT-C-100 allows")
+            hold(
+                all(mention.start + mention.length <= len(body.text) for mention in body.mentions),
+                "a mention beyond the text",
+            )
+        if isinstance(body, content.Edit):
+            hold(0 < body.step <= content.EDITS_LIMIT and body.text, "an edit outside of HT-C-107")
         if isinstance(body, content.Hello):
             hold(0 < len(body.name) <= content.NAME_LIMIT, "a name above HT-C-005")
 
@@ -79,6 +87,17 @@ def bodies() -> list[content.Body]:
         content.Tombstone(),
         content.Text("short-lived", None, 60),
         content.Recall(b"m" * 16),
+        content.Text(
+            "@민지 봐",
+            mentions=[content.Mention(b"a" * 32, 0, 3)],
+            fate=content.Fate.ONCE,
+            thread=b"g" * 16,
+            sticker="openmoji:1F600",
+        ),
+        content.Reaction(b"m" * 16, "👍", 1),
+        content.Reaction(b"m" * 16, None, 2),
+        content.Edit(b"m" * 16, "other words", [], 1),
+        content.Opened(b"m" * 16),
     ]
 
 
@@ -131,7 +150,31 @@ def _policies() -> Iterator[bytes]:
     yield policy.encode(policy.Policy(1, policy.Kind.GROUP, "합창단", [b"a" * 32], [RELAY, RELAY]))
 
 
+def _emoji() -> Attack:
+    def attack(given: bytes) -> None:
+        text = given.decode("utf-8", "surrogatepass")
+        if not emoji.is_one(text):
+            return
+        hold(0 < len(text.encode()) <= content.EMOJI_LIMIT, "longer than HT-C-106 allows")
+        hold(text.isprintable() or "\u200d" in text or "\U000e007f" in text, "something that is not to be seen")
+        hold(not any(character.isspace() or character.isalpha() for character in text), "a letter or a space")
+
+    return attack
+
+
 TARGETS = [
+    Target(
+        name="emoji",
+        parsers=("hanatalk.client.engine.emoji.is_one",),
+        allowed=(UnicodeDecodeError,),
+        ready=_emoji,
+        seeds=lambda: [
+            each.encode()
+            for each in ("👍", "❤️", "👩🏻‍❤️‍💋‍👨🏿", "1️⃣", "🇰🇷", "🏴\U000e0067\U000e0062\U000e007f", "👍👍", "a", "")
+        ],
+        longest=96,
+        short=3000,
+    ),
     Target(
         name="unseal",
         parsers=("hanatalk.client.engine.sealing.unseal",),

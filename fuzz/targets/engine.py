@@ -231,6 +231,9 @@ def _sayings() -> Iterator[bytes]:
         content.Tombstone(),
         content.Text("short-lived", None, 60),
         content.Recall(b"m" * 16),
+        content.Reaction(b"m" * 16, "👍", 1),
+        content.Edit(b"m" * 16, "other words", [], 1),
+        content.Opened(b"m" * 16),
     ):
         for counter in (0, 5, 6, 7):
             receipts = [content.ReceiptLine(0, 4, 3), content.ReceiptLine(1, 5, 5)]

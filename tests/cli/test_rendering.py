@@ -6,7 +6,16 @@ from hanatalk.cli import rendering
 from hanatalk.client.calls import Chat, Message
 
 ME, THEM = "aa" * 32, "bb" * 32
-WORDS = rendering.Words(me="나", recalled="(되돌린 메시지)")
+WORDS = rendering.Words(
+    me="나",
+    recalled="(되돌린 메시지)",
+    edited="(고침)",
+    once="(한 번만)",
+    once_opened="(한 번만 볼 수 있는 메시지)",
+    whisper="(귓속말)",
+    no_text="(없음)",
+    sticker="[스티커]",
+)
 
 
 def plain(text: str, _: str) -> str:

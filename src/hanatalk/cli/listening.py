@@ -6,7 +6,7 @@ from typing import assert_never
 
 import click
 
-from hanatalk.cli import rendering
+from hanatalk.cli import rendering, wording
 from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.opened import answered, with_profile
 from hanatalk.cli.output import Output
@@ -65,10 +65,16 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
     say = output.say
     match event:
         case events.MessageReceived(message=message):
-            words = rendering.Words(me=say("cli.me"), recalled=say("cli.recalled"))
-            return rendering.message(message, own=account.account, words=words, paint=output.painted)
+            return rendering.message(message, own=account.account, words=wording.words(output), paint=output.painted)
         case events.MessageGone(message=message, reason=reason):
             return say(f"cli.event.{reason}", message=message[:8])
+        case events.Reacted(from_=name, message=message, emoji=emoji):
+            key = "cli.event.reaction" if emoji else "cli.event.reaction-removed"
+            return say(key, name=name, message=message[:8], emoji=emoji or "")
+        case events.Edited(from_=name, message=message, text=text):
+            return say("cli.event.edited", name=name, message=message[:8], text=text)
+        case events.Opened(from_=name, message=message):
+            return say("cli.event.seen", name=name, message=message[:8])
         case events.StateChanged(message=message, state=state):
             return say(f"cli.event.state.{state}", message=message[:8])
         case events.ReceiptReceived(message=message, unread=unread):

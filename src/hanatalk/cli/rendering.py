@@ -12,10 +12,19 @@ Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """In the reader's language. `me`: what my own messages are signed with; `recalled`: instead of a text."""
+    """In the reader's language. `me`: what my own messages are signed with; the others stand beside or for a text.
+
+    `once`: unopened; `once_opened`: opened, or my own. `no_text`: what is answered is not here.
+    """
 
     me: str
     recalled: str
+    edited: str
+    once: str
+    once_opened: str
+    whisper: str
+    no_text: str
+    sticker: str
 
 
 YELLOW, DIM, BOLD, RED, GREEN = "33", "2", "1", "31", "32"
@@ -39,11 +48,18 @@ def chat(chat: Chat, *, state: str = "", paint: Paint) -> str:
 
 
 def history(
-    messages: Sequence[Message], *, own: str, words: Words, paint: Paint, zone: tzinfo | None = None
+    messages: Sequence[Message],
+    *,
+    own: str,
+    words: Words,
+    paint: Paint,
+    zone: tzinfo | None = None,
+    ids: bool = False,
 ) -> Iterator[str]:
     """A date above each day's messages, then one `message` each.
 
     :param own: my account id
+    :param ids: with the beginning of each message's id, for commands that name one
     """
     day = None
     for one in messages:
@@ -51,7 +67,8 @@ def history(
         if sent.date() != day:
             day = sent.date()
             yield paint(f"── {day.isoformat()} ──", DIM)
-        yield message(one, own=own, words=words, paint=paint, zone=zone)
+        line = message(one, own=own, words=words, paint=paint, zone=zone)
+        yield f"{line}  {paint(one.message[:8], DIM)}" if ids else line
 
 
 def message(message: Message, *, own: str, words: Words, paint: Paint, zone: tzinfo | None = None) -> str:
@@ -61,9 +78,37 @@ def message(message: Message, *, own: str, words: Words, paint: Paint, zone: tzi
     start = f"{moment(message.sent_at, zone):%H:%M}  "
     if message.recalled:
         return f"{paint(start, DIM)}{paint(name, BOLD)}: {paint(words.recalled, DIM)}"
-    lines = shown.text(message.text).split("\n")
-    body = ("\n" + " " * len(start) + "  ").join(lines)
-    return f"{paint(start, DIM)}{paint(name, BOLD)}: {body}{_progress(message, paint) if mine else ''}"
+    below = "\n" + " " * len(start) + "  "
+    body = _body(message, mine=mine, words=words, paint=paint).replace("\n", below)
+    whisper = f" {paint(words.whisper, YELLOW)}" if message.thread else ""
+    answered = ""
+    if message.reply is not None:
+        asked = words.no_text if message.reply.gone else _one_line(message.reply.text)
+        answered = paint(f"↳ {shown.name(message.reply.from_)}: {asked}", DIM) + below
+    edited = f" {paint(words.edited, DIM)}" if message.edited_at else ""
+    progress = _progress(message, paint) if mine else ""
+    return f"{paint(start, DIM)}{paint(name, BOLD)}{whisper}: {answered}{body}{edited}{progress}{_reactions(message)}"
+
+
+def _body(message: Message, *, mine: bool, words: Words, paint: Paint) -> str:
+    if message.view_once:
+        return paint(words.once_opened if mine or message.opened else words.once, DIM)
+    if message.sticker and not message.text:
+        return paint(f"{words.sticker} {shown.name(message.sticker)}", DIM)
+    shown_text, end = "", 0
+    for mention in message.mentions:
+        shown_text += shown.text(message.text[end : mention.start])
+        end = mention.start + mention.length
+        shown_text += paint(shown.text(message.text[mention.start : end]), BOLD)
+    return shown_text + shown.text(message.text[end:])
+
+
+def _reactions(message: Message) -> str:
+    counted = [
+        shown.name(reaction.emoji) + (str(reaction.count) if reaction.count > 1 else "")
+        for reaction in message.reactions
+    ]
+    return f"  [{' '.join(counted)}]" if counted else ""
 
 
 def _progress(message: Message, paint: Paint) -> str:

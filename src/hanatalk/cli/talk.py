@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hanatalk.cli import rendering
+from hanatalk.cli import rendering, wording
 from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.durations import Duration
 from hanatalk.cli.opened import answered, ask, with_profile
@@ -42,20 +42,24 @@ def chats(settings: Settings) -> None:
 
 @click.command("send", cls=Command, help="cli.help.send")
 @click.argument("conversation", metavar="CONV")
-@click.argument("text", metavar="TEXT|-")
+@click.argument("text", metavar="TEXT|-", default="")
 @click.option("--reply-to", metavar="ID", help="cli.send.reply-to")
 @click.option("--expire", type=Duration(), metavar="30s", help="cli.send.expire")
+@click.option("--view-once", is_flag=True, help="cli.send.view-once")
+@click.option("--privacy", is_flag=True, help="cli.send.privacy")
+@click.option("--whisper", metavar="MEMBER", help="cli.send.whisper")
+@click.option("--sticker", metavar="STICKER", help="cli.send.sticker")
 @takes_settings
-def send(settings: Settings, *, conversation: str, text: str, reply_to: str | None, expire: int | None) -> None:
+def send(settings: Settings, *, conversation: str, text: str, sticker: str | None, **how: Any) -> None:
     """Put a message into the outbox and give the relay five seconds to store it."""
     output = Output(settings)
 
     # the passphrase may be the first line of standard input, so the profile is opened before the text is read
     async def deliver(profile: Profile) -> calls.Sent:
-        typed = _from_stdin() if text == "-" else text
-        if not typed:
+        typed = from_stdin() if text == "-" else text
+        if not typed and not sticker:
             raise UsageError("text.empty")
-        call = calls.Send(conversation=conversation, text=typed, reply_to=reply_to, expire=expire)
+        call = calls.Send(conversation=conversation, text=typed, sticker=sticker, **how)
         return await answered(profile, call, calls.Sent)
 
     sent = with_profile(settings, deliver)
@@ -75,8 +79,9 @@ def sync(settings: Settings, *, wait: float) -> None:
 @click.command("messages", cls=Command, help="cli.help.messages")
 @click.argument("conversation", metavar="CONV")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, metavar="N", help="cli.messages.limit")
+@click.option("--ids", is_flag=True, help="cli.messages.ids")
 @takes_settings
-def messages(settings: Settings, *, conversation: str, limit: int) -> None:
+def messages(settings: Settings, *, conversation: str, limit: int, ids: bool) -> None:
     """Print the last messages, oldest first."""
     output = Output(settings)
 
@@ -90,8 +95,8 @@ def messages(settings: Settings, *, conversation: str, limit: int) -> None:
         for message in found:
             output.object(message)
         return
-    words = rendering.Words(me=output.say("cli.me"), recalled=output.say("cli.recalled"))
-    for line in rendering.history(found, own=account.account, words=words, paint=output.painted):
+    words = wording.words(output)
+    for line in rendering.history(found, own=account.account, words=words, paint=output.painted, ids=ids):
         output.line(line)
     if not found:
         output.note("cli.messages.none")
@@ -117,7 +122,7 @@ def recall(settings: Settings, *, message: str) -> None:
     output.result(done, output.say(f"cli.recall.{done.state}"))
 
 
-def _from_stdin() -> str:
+def from_stdin() -> str:
     """All of standard input as typed, minus one final newline. :raises UsageError: ``text.not-utf8``"""
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n")

@@ -74,12 +74,42 @@ class Synced(msgspec.Struct, frozen=True, kw_only=True):
     pending: int
 
 
+class Quoted(msgspec.Struct, frozen=True, kw_only=True):
+    """The message that is answered, cut short. `gone`: there is no text of it here (any more)."""
+
+    message: str
+    from_: str = msgspec.field(name="from")
+    from_account: str
+    text: str
+    gone: bool
+
+
+class Reactions(msgspec.Struct, frozen=True, kw_only=True):
+    """How many people put this emoji to a message, and whether I am one of them."""
+
+    emoji: str
+    count: int
+    mine: bool
+
+
+class Mention(msgspec.Struct, frozen=True, kw_only=True):
+    """A person named in a text: "@" and the name, `length` characters from `start`."""
+
+    account: str
+    name: str
+    start: int
+    length: int
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. `unread` = people other than the sender, myself included, who have not read it.
 
     `state` of an own message as in `Sent`; of another's: ``received`` or ``read``. `timer`: seconds it stays once it
     was read (another's) or stored (own); `expires_at` says until when, once the timer runs. `recalled`: its sender took
-    it back, there is no text any more.
+    it back, there is no text any more. `edited_at`: when the wording that is shown was sent, null for the first one
+    (`Versions` has them all). `mentioned`: I am named. `view_once`: `View` shows the text, once, `opened` says that it
+    did (of an own one: that everybody in `opened_by` has seen it). `privacy`: it goes when everybody read it.
+    `thread`: of a whisper, the group in whose thread it is shown too. `sticker`: shown in the text's place.
     """
 
     message: str
@@ -95,6 +125,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: str | None = None
     timer: int | None = None
     recalled: bool = False
+    edited_at: str | None = None
+    reply: Quoted | None = None
+    reactions: list[Reactions] = []
+    mentions: list[Mention] = []
+    mentioned: bool = False
+    view_once: bool = False
+    opened: bool = False
+    opened_by: list[str] = []
+    privacy: bool = False
+    thread: str | None = None
+    sticker: str | None = None
 
 
 class MessageList(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +155,57 @@ class Recalled(msgspec.Struct, frozen=True, kw_only=True):
 
     message: str
     state: str
+
+
+class Reacted(msgspec.Struct, frozen=True, kw_only=True):
+    """The emoji that is mine now, or null."""
+
+    message: str
+    emoji: str | None
+    state: str  # of what carries it, as in `Sent`
+
+
+class Reactor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who put which emoji."""
+
+    emoji: str
+    from_: str = msgspec.field(name="from")
+    from_account: str
+
+
+class ReactorList(msgspec.Struct, frozen=True, kw_only=True):
+    """In the order in which they came."""
+
+    message: str
+    reactions: list[Reactor]
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """One wording of a text."""
+
+    text: str
+    sent_at: str
+
+
+class VersionList(msgspec.Struct, frozen=True, kw_only=True):
+    """The first one first; a message that was never edited has one, one that is gone has none."""
+
+    message: str
+    versions: list[Version]
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """`state`: ``deleted``: gone from this account's files; ``hidden``: it goes from them when the others have it."""
+
+    message: str
+    state: str
+
+
+class Viewed(msgspec.Struct, frozen=True, kw_only=True):
+    """What could be seen once. It is gone now."""
+
+    message: str
+    text: str
 
 
 class Safety(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +253,10 @@ class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send", tag_field="cal
     text: str
     reply_to: str | None = None
     expire: int | None = None  # seconds that it stays once it was read
+    view_once: bool = False
+    privacy: bool = False  # it goes when everybody read it, at the latest after 3 days
+    whisper: str | None = None  # a member of the group `conversation` (id, unique prefix or name): nobody else gets it
+    sticker: str | None = None
     wait: float = 5.0
 
 
@@ -198,6 +294,54 @@ class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall", tag_field=
     wait: float = 5.0
 
 
+class React(msgspec.Struct, frozen=True, kw_only=True, tag="react", tag_field="call"):
+    """Put one emoji to a message, in the place of the one before; None takes it away.
+
+    :raises UsageError: ``react.not-emoji``, ``message.gone``
+    """
+
+    Result: ClassVar = Reacted
+    message: str
+    emoji: str | None
+    wait: float = 5.0
+
+
+class Reactors(msgspec.Struct, frozen=True, kw_only=True, tag="reactors", tag_field="call"):
+    Result: ClassVar = ReactorList
+    message: str
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, tag="edit", tag_field="call"):
+    """Other words for an own message; everybody sees that, and what it said before.
+
+    :raises UsageError: ``edit.not-own``, ``edit.once``, ``edit.sticker``, ``edit.limit``, ``message.gone``
+    """
+
+    Result: ClassVar = Sent
+    message: str
+    text: str
+    wait: float = 5.0
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True, tag="versions", tag_field="call"):
+    Result: ClassVar = VersionList
+    message: str
+
+
+class Delete(msgspec.Struct, frozen=True, kw_only=True, tag="delete", tag_field="call"):
+    """Delete a message here; nobody else notices."""
+
+    Result: ClassVar = Deleted
+    message: str
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, tag="view", tag_field="call"):
+    """:raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``message.gone``"""
+
+    Result: ClassVar = Viewed
+    message: str
+
+
 class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):
     Result: ClassVar = Safety
     conversation: str
@@ -232,7 +376,27 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, tag="listen", tag_field=
     Result: ClassVar = Done
 
 
-Call = Status | Invite | Accept | Chats | Send | Sync | Messages | Read | Recall | Verify | RelayPass | Lock | Listen
+Call = (
+    Status
+    | Invite
+    | Accept
+    | Chats
+    | Send
+    | Sync
+    | Messages
+    | Read
+    | Recall
+    | React
+    | Reactors
+    | Edit
+    | Versions
+    | Delete
+    | View
+    | Verify
+    | RelayPass
+    | Lock
+    | Listen
+)
 Result = (
     Account
     | InviteMade
@@ -243,6 +407,11 @@ Result = (
     | MessageList
     | ReadDone
     | Recalled
+    | Reacted
+    | ReactorList
+    | VersionList
+    | Deleted
+    | Viewed
     | Safety
     | PassKept
     | Done

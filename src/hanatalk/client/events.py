@@ -28,11 +28,41 @@ class ReceiptReceived(msgspec.Struct, frozen=True, kw_only=True, tag="receipt", 
 
 
 class MessageGone(msgspec.Struct, frozen=True, kw_only=True, tag="gone", tag_field="event"):
-    """A message's text is gone: ``expired`` (its timer) or ``recalled`` (its sender took it back)."""
+    """A message's text is gone: ``expired`` (its timer), ``recalled`` (its sender took it back), ``deleted`` (here and
+    only here) or ``opened`` (it could be seen once)."""
 
     conversation: str
     message: str
     reason: str
+
+
+class Reacted(msgspec.Struct, frozen=True, kw_only=True, tag="reaction", tag_field="event"):
+    """Somebody put an emoji to a message, in the place of their one before, or (null) took it away."""
+
+    conversation: str
+    message: str
+    from_: str = msgspec.field(name="from")
+    from_account: str
+    emoji: str | None
+
+
+class Edited(msgspec.Struct, frozen=True, kw_only=True, tag="edited", tag_field="event"):
+    """A message reads differently now."""
+
+    conversation: str
+    message: str
+    from_: str = msgspec.field(name="from")
+    from_account: str
+    text: str
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened", tag_field="event"):
+    """Somebody has seen what could be seen once."""
+
+    conversation: str
+    message: str
+    from_: str = msgspec.field(name="from")
+    from_account: str
 
 
 class GapFound(msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="event"):
@@ -119,6 +149,9 @@ Event = (
     | StateChanged
     | ReceiptReceived
     | MessageGone
+    | Reacted
+    | Edited
+    | Opened
     | GapFound
     | GapClosed
     | EntryDamaged

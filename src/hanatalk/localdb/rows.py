@@ -58,6 +58,15 @@ class MessageKind(enum.IntEnum):
     OTHER = 2
     UNKNOWN = 3  # of a kind this version does not know
     EXPIRED = 4  # a person's whose time is over: its row stays so that it is not shown again
+    DELETED = 5  # a person's that was deleted here, and only here
+
+
+class ActionKind(enum.IntEnum):
+    """What a numbered message does about another one."""
+
+    EDIT = 1
+    REACTION = 2
+    OPENED = 3
 
 
 class OutboxKind(enum.IntEnum):
@@ -192,6 +201,9 @@ class Message(Row, frozen=True):
     timer: int | None = None
     expires_at: int | None = None
     recalled: int = 0
+    fate: int = 0
+    thread: ConversationId | None = None
+    leaving: int = 0
 
     def numbered(self, number: int) -> "Message":
         """The row as it was inserted."""
@@ -210,8 +222,21 @@ class Content(Row, frozen=True):
         return f"Content(number={self.number}, …)"
 
 
+class Action(Row, frozen=True):
+    table: ClassVar = "action"
+    number: int
+    target: MessageId
+    conversation: ConversationId
+    account: AccountId
+    device: DeviceKey
+    kind: int
+    step: int
+    waits: int = 0
+
+
 class Recall(Row, frozen=True):
     table: ClassVar = "recall"
+    number: int | None
     message: MessageId
     conversation: ConversationId
     account: AccountId

@@ -425,7 +425,7 @@ def test_t038_a_recall_that_waits_meets_only_its_senders_message(pair: Pair) -> 
     pair.jihoon.offline()
     message = pair.jihoon.send(pair.conversation, "jihoon's")
     pair.minji.engine._core.db.put(
-        Recall(MessageId(bytes.fromhex(message)), _id(pair), pair.minji.engine._core.identity.account)
+        Recall(None, MessageId(bytes.fromhex(message)), _id(pair), pair.minji.engine._core.identity.account)
     )
     pair.jihoon.online()
     pair.world.settle()

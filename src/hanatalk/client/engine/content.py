@@ -1,5 +1,6 @@
 """What stands inside an MLS application message (spec/03-messages.md). Strict MessagePack arrays. Pure."""
 
+import enum
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,10 @@ NAME_LIMIT = 64  # characters of a display name (HT-C-005)
 TIMER_LIMIT = 366 * 86_400  # seconds (HT-C-040)
 SENT_LIMIT = 253_370_764_800_000  # milliseconds since 1970, the year 9999: later times have no date (HT-C-001)
 RANGES_LIMIT = 64  # ranges in one request to send again
+MENTIONS_LIMIT = 64  # people named in one text (HT-C-100)
+EMOJI_LIMIT = 64  # bytes of UTF-8 in one reaction (HT-C-105)
+EDITS_LIMIT = 100  # steps of one message's edits (HT-C-107)
+STICKER = r"^[A-Za-z0-9._:-]{1,64}\Z"  # an id, no text (HT-C-101)
 OPEN_END = 0  # `last` of a range that has no end: everything after `first`
 
 # Every way in which msgspec refuses bytes. Texts are decoded as they are met: bad UTF-8 in one is no `DecodeError`.
@@ -30,12 +35,38 @@ class ReceiptLine(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     read: Counter
 
 
+class Fate(enum.IntEnum):
+    """What else becomes of a text. `ONCE`: seen once (HT-C-112); `CONFIRMED`: it goes when all read it (HT-C-115)."""
+
+    STAYS = 0
+    ONCE = 1
+    CONFIRMED = 2
+
+
+class Mention(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A person named in a text, in the characters (code points) `start` to `start + length` (HT-C-100)."""
+
+    account: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    start: Annotated[int, msgspec.Meta(ge=0, lt=TEXT_LIMIT)]
+    length: Annotated[int, msgspec.Meta(ge=1, le=NAME_LIMIT + 1)]
+
+
+Mentions = Annotated[list[Mention], msgspec.Meta(max_length=MENTIONS_LIMIT)]
+
+
 class Text(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=1):
-    """A person's message, Unicode as typed. `timer`: seconds it stays once it was read (HT-C-040)."""
+    """A person's message, Unicode as typed. `timer`: seconds it stays once it was read (HT-C-040).
+
+    `thread`: the group in whose thread this whisper is shown (HT-C-117); `sticker`: shown in the text's place.
+    """
 
     text: str
     reply_to: Identifier | None = None
     timer: Annotated[int, msgspec.Meta(ge=1, le=TIMER_LIMIT)] | None = None
+    mentions: Mentions = []
+    fate: Fate = Fate.STAYS
+    thread: Identifier | None = None
+    sticker: Annotated[str, msgspec.Meta(pattern=STICKER)] | None = None
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=2):
@@ -74,7 +105,31 @@ class Recall(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     message: Identifier
 
 
-Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall
+class Reaction(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=16):
+    """What the sender's person thinks of a message; None: nothing any more. The highest `step` counts (HT-C-105)."""
+
+    message: Identifier
+    emoji: Annotated[str, msgspec.Meta(min_length=1, max_length=EMOJI_LIMIT)] | None
+    step: Annotated[int, msgspec.Meta(ge=1, lt=2**32)]
+
+
+class Edit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=17):
+    """Another wording of one of the sender's own texts. The highest `step` counts (HT-C-107)."""
+
+    message: Identifier
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+    mentions: Mentions
+    step: Annotated[int, msgspec.Meta(ge=1, le=EDITS_LIMIT)]
+
+
+class Opened(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=18):
+    """The sender's person has seen a message that can be seen once (HT-C-113)."""
+
+    message: Identifier
+
+
+Action = Reaction | Edit | Opened  # about another message
+Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | Action
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +161,7 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _body = msgspec.msgpack.Decoder(Body)
 _commit_context = msgspec.msgpack.Decoder(CommitContext)
 _kind = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_KNOWN = {1, 2, 3, 4, 5, 6}
+_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18}
 encode = msgspec.msgpack.Encoder().encode
 
 
@@ -114,8 +169,7 @@ def make(
     body: Body, *, message: MessageId, counter: int, sent_at: int, receipts: list[ReceiptLine] | None = None
 ) -> bytes:
     """Serialise an envelope. :raises ContentError: ``text.too-long``"""
-    if isinstance(body, Text) and len(body.text.encode()) > TEXT_LIMIT:
-        raise ContentError("text.too-long", limit=TEXT_LIMIT)
+    check_length(body)
     return encode(
         Envelope(
             version=1,
@@ -126,6 +180,12 @@ def make(
             body=msgspec.Raw(encode(body)),
         )
     )
+
+
+def check_length(body: Body) -> None:
+    """What a person typed. :raises ContentError: ``text.too-long``"""
+    if isinstance(body, Text | Edit) and len(body.text.encode()) > TEXT_LIMIT:
+        raise ContentError("text.too-long", limit=TEXT_LIMIT)
 
 
 def parse(plaintext: bytes) -> tuple[Envelope, Body | Unknown]:
@@ -150,11 +210,22 @@ def parse_body(raw: bytes) -> Body | Unknown:
         body: Body = _body.decode(raw)
     except MALFORMED as error:
         raise ContentError("content.malformed") from error
-    if isinstance(body, Text) and len(body.text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT:
-        raise ContentError("content.malformed", why="length")
+    if isinstance(body, Text | Edit):
+        if len(body.text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT:
+            raise ContentError("content.malformed", why="length")
+        _check_mentions(body)
     if isinstance(body, Hello) and not 0 < len(body.name) <= NAME_LIMIT:
         raise ContentError("content.malformed", why="name")
     return body
+
+
+def _check_mentions(body: Text | Edit) -> None:
+    """In order, apart from each other, inside of the text (HT-C-100). :raises ContentError: ``content.malformed``"""
+    end = 0
+    for mention in body.mentions:
+        if mention.start < end or mention.start + mention.length > len(body.text):
+            raise ContentError("content.malformed", why="mention")
+        end = mention.start + mention.length
 
 
 def known_body(raw: bytes) -> Body:

@@ -5,29 +5,34 @@ publishes `take_events`. Calls of people are methods too. No call waits for anyt
 """
 
 import contextlib
+import re
 
 import msgspec
 
 from hanatalk.client import calls, events
 from hanatalk.client.engine import (
     accounts,
+    actions,
     commits,
     content,
     expiry,
+    going,
     invites,
     links,
+    mentions,
     moving,
     relays,
     sending,
     starts,
     timers,
     views,
+    whispers,
 )
 from hanatalk.client.engine.core import Core, Identity, Link, Patience
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, MessageId
 from hanatalk.localdb.database import Database
-from hanatalk.localdb.rows import Acceptance, Account, IntentKind, Invite, Message, OutboxKind, Purpose
+from hanatalk.localdb.rows import Acceptance, Account, Conversation, IntentKind, Invite, Message, OutboxKind, Purpose
 from hanatalk.wire import events as wire
 from hanatalk.wire.client import ClientConnection
 
@@ -349,31 +354,49 @@ class Engine:
         return calls.Accepted(conversation=row.conversation.hex(), name=self._core.conversation_name(conversation))
 
     def send(
-        self, conversation: str, text: str, *, reply_to: str | None = None, expire: int | None = None, now: int
+        self,
+        conversation: str,
+        text: str,
+        *,
+        reply_to: str | None = None,
+        expire: int | None = None,
+        fate: content.Fate = content.Fate.STAYS,
+        whisper: str | None = None,
+        sticker: str | None = None,
+        now: int,
     ) -> Message:
         """Durable in the outbox when it returns. `expire`: seconds. :raises UsageError, ContentError, LocalError:"""
         now = self._at(now)
         if expire is not None and not 0 < expire <= content.TIMER_LIMIT:
             raise UsageError("expire.limit", days=content.TIMER_LIMIT // 86_400)
+        if sticker is not None and re.fullmatch(content.STICKER, sticker) is None:
+            raise UsageError("sticker.malformed")
         row = views.resolve(self._core, conversation)
+        to = row if whisper is None else whispers.conversation_for(self._core, row, whisper)
         reply = views.resolve_message(self._core, reply_to) if reply_to else None
-        if reply is not None and reply.conversation != row.conversation:
+        if reply is not None and reply.conversation not in (row.conversation, to.conversation):
             raise UsageError("message.unknown", message=reply_to or "")
-        message = sending.send_text(
-            self._core,
-            row.conversation,
+        body = content.Text(
             text,
-            reply_to=MessageId(reply.message) if reply else None,
-            timer=expire,
-            now=now,
+            MessageId(reply.message) if reply else None,
+            expire,
+            mentions=self._mentions(row, text),
+            fate=fate,
+            thread=row.conversation if whisper is not None else None,
+            sticker=sticker,
         )
+        message = sending.send_text(self._core, to.conversation, body, now=now)
         self._follow_up(now, message)
         return message
 
+    def _mentions(self, row: Conversation, text: str) -> list[content.Mention]:
+        if "@" not in text:
+            return []
+        people = {member.account for member in self._core.members(row.conversation)}
+        return mentions.found(text, {account: self._core.name(account) for account in people})
+
     def _publish_own(self, message: Message) -> None:
-        row = self._core.conversation(message.conversation)
-        page = views.messages(self._core, row, 1)
-        self._core.events.extend(events.MessageReceived(message=shown) for shown in page.messages)
+        self._core.events.append(events.MessageReceived(message=views.own(self._core, message)))
 
     def state(self, message: Message) -> str:
         """Current state of an own message."""
@@ -394,10 +417,51 @@ class Engine:
         self._follow_up(now)
         return row
 
+    def react(self, message: str, emoji: str | None, now: int) -> tuple[Message, Message | None]:
+        """The message, and what carries the reaction (None: nothing to do). :raises UsageError: see `actions.react`"""
+        now = self._at(now)
+        row = views.resolve_message(self._core, message)
+        carrier = actions.react(self._core, row, emoji, now)
+        self._follow_up(now)
+        return row, carrier
+
+    def edit(self, message: str, text: str, now: int) -> tuple[Message, Message | None]:
+        """As `react`. :raises UsageError, ContentError: see `actions.edit`"""
+        now = self._at(now)
+        row = views.resolve_message(self._core, message)
+        named = self._mentions(self._core.conversation(row.thread or row.conversation), text)
+        carrier = actions.edit(self._core, row, text, named, now)
+        self._follow_up(now)
+        return row, carrier
+
+    def view(self, message: str, now: int) -> calls.Viewed:
+        """:raises UsageError: ``message.unknown``, ``name.ambiguous``; see `actions.view`"""
+        now = self._at(now)
+        row = views.resolve_message(self._core, message)
+        found = actions.view(self._core, row, now)
+        self._follow_up(now)
+        return calls.Viewed(message=row.message.hex(), text=found.text)
+
+    def delete(self, message: str, now: int) -> calls.Deleted:
+        """:raises UsageError: ``message.unknown``, ``name.ambiguous``, ``message.gone``"""
+        now = self._at(now)
+        row = views.resolve_message(self._core, message)
+        here = going.delete(self._core, row, now)
+        self._follow_up(now)
+        return calls.Deleted(message=row.message.hex(), state="deleted" if here else "hidden")
+
+    def reactors(self, message: str) -> calls.ReactorList:
+        """:raises UsageError: ``message.unknown``, ``name.ambiguous``"""
+        return views.reactors(self._core, views.resolve_message(self._core, message))
+
+    def versions(self, message: str) -> calls.VersionList:
+        """:raises UsageError: ``message.unknown``, ``name.ambiguous``, ``view.hidden``"""
+        return views.versions(self._core, views.resolve_message(self._core, message))
+
     def read(self, conversation: str, now: int) -> calls.ReadDone:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
         now = self._at(now)
-        done = views.read(self._core, views.resolve(self._core, conversation).conversation, now)
+        done = views.read(self._core, views.resolve(self._core, conversation), now)
         self._follow_up(now)
         return done
 

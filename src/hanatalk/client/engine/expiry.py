@@ -5,7 +5,7 @@ in the local database nor its files (HT-S-060 …), not in the outbox, and not a
 """
 
 from hanatalk.client import events
-from hanatalk.client.engine import bodies, placing, sending
+from hanatalk.client.engine import actions, gone, sending
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import UsageError
 from hanatalk.ids import AccountId, ConversationId, MessageId
@@ -15,12 +15,11 @@ from hanatalk.localdb.rows import (
     Member,
     Message,
     MessageKind,
-    OutboxKind,
-    Outgoing,
     Recall,
 )
 
 STEP = 500  # messages that go in one transaction
+WAITING_LIMIT = 256  # of one account in one conversation: recalls of messages that are not here (HT-C-104)
 
 
 def expire(core: Core, now: int) -> bool:
@@ -31,9 +30,12 @@ def expire(core: Core, now: int) -> bool:
     with core.transaction():
         for message in due:
             core.db.execute(
-                "UPDATE message SET kind = ?, expires_at = NULL WHERE number = ?", MessageKind.EXPIRED, message.number
+                "UPDATE message SET kind = ?, expires_at = NULL, leaving = 0 WHERE number = ?",
+                MessageKind.EXPIRED,
+                message.number,
             )
             _let_go(core, message, "expired", now)
+            actions.forget(core, message, now)
         core.clock.keep()
     return True
 
@@ -59,7 +61,7 @@ def asked(core: Core, row: Conversation, sender: Member, message: MessageId, now
     """A member asks to forget a message. False: it is not its own, and nothing happens (T-038)."""
     target = core.db.first(Message, "message = ?", message)
     if target is None:
-        core.db.put(Recall(message, row.conversation, sender.account))  # it may still come
+        _wait(core, Recall(None, message, row.conversation, sender.account))  # it may still come
         return True
     if target.conversation != row.conversation or target.account != sender.account:
         return False
@@ -70,29 +72,30 @@ def asked(core: Core, row: Conversation, sender: Member, message: MessageId, now
 
 def asked_before(core: Core, conversation: ConversationId, account: AccountId, message: MessageId) -> bool:
     """Whether its sender took a message back before it arrived."""
-    known = core.db.first(Recall, "message = ?", message)
-    if known is None or (known.conversation, known.account) != (conversation, account):
-        return False
+    who = (message, conversation, account)
+    known = core.db.value("SELECT 1 FROM recall WHERE message = ? AND conversation = ? AND account = ?", *who)
     core.db.execute("DELETE FROM recall WHERE message = ?", message)
-    return True
+    return bool(known)
+
+
+def _wait(core: Core, recall: Recall) -> None:
+    core.db.put(recall)
+    mine = "conversation = ? AND account = ?"
+    core.db.execute(
+        f"DELETE FROM recall WHERE {mine} AND number <= "  # noqa: S608
+        f"(SELECT number FROM recall WHERE {mine} ORDER BY number DESC LIMIT 1 OFFSET ?)",
+        *(recall.conversation, recall.account) * 2,
+        WAITING_LIMIT,
+    )
 
 
 def _take_back(core: Core, message: Message, now: int) -> None:
-    core.db.execute("UPDATE message SET recalled = 1, expires_at = NULL WHERE number = ?", message.number)
-    core.db.execute("UPDATE placed SET wanted = 1 WHERE message = ?", message.message)
+    core.db.execute("UPDATE message SET recalled = 1, expires_at = NULL, leaving = 0 WHERE number = ?", message.number)
+    gone.erase(core, message)
     _let_go(core, message, "recalled", now)
+    actions.forget(core, message, now, erase=True)
 
 
 def _let_go(core: Core, message: Message, reason: str, now: int) -> None:
-    """The body goes, and with it the frames that carry it; a tombstone takes their place (HT-C-047)."""
-    bodies.forget(core, message)
-    for frame in core.db.find(Outgoing, "message = ? AND kind = ?", message.message, OutboxKind.MESSAGE):
-        if any(frame.entry_id in link.in_flight for link in core.links.values()):
-            continue  # on its way: what the relay answers decides
-        placing.remember(core, frame, None, now)  # an earlier try may have arrived unheard
-        row = core.conversation(message.conversation)
-        if row.state == ConversationState.JOINED:
-            sending.encrypt_anew(core, row, core.members(row.conversation), frame, now)
-        else:
-            core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+    gone.let_go(core, message, now)
     core.emit(events.MessageGone(conversation=message.conversation.hex(), message=message.message.hex(), reason=reason))

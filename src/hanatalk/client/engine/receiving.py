@@ -13,11 +13,13 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import (
     accounts,
+    actions,
     bodies,
     commits,
     content,
     expiry,
     gaps,
+    going,
     invites,
     key_packages,
     moving,
@@ -28,7 +30,9 @@ from hanatalk.client.engine import (
     sealing,
     sending,
     starts,
+    timers,
     views,
+    whispers,
 )
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import ContentError, VerificationError
@@ -219,6 +223,8 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
     commits.heard(core, row, received.sender, received.epoch)
     recovery.no_longer(core, row.conversation)  # a Welcome for this group was heard
     receipts.apply(core, row, members, sender, envelope.receipts)
+    if envelope.receipts:
+        going.look(core, row, members, now)
     for line in envelope.receipts:
         if line.leaf == sender.leaf and not envelope.counter:
             gaps.announced(core, row, sender, line.decrypted, now)
@@ -261,6 +267,9 @@ def _numbered(
         return
     if isinstance(body, content.Recall) and not expiry.asked(core, row, sender, MessageId(body.message), now):
         _alarm(core, row, "message.foreign-recall", now)
+    verdict = actions.judge(core, row, sender, body) if isinstance(body, content.Action) else None
+    if verdict is actions.Verdict.FOREIGN:
+        _alarm(core, row, "message.foreign-edit", now)
     text = body if isinstance(body, content.Text) else None
     recalled = expiry.asked_before(core, row.conversation, sender.account, message_id)
     if isinstance(body, content.Unknown):
@@ -279,15 +288,22 @@ def _numbered(
         envelope.sent_at,
         MessageId(text.reply_to) if text and text.reply_to else None,
         read=0 if text else 1,
-        timer=text.timer * 1000 if text and text.timer else None,
+        timer=timers.of(text) if text else None,
         recalled=int(recalled),
+        fate=text.fate if text else content.Fate.STAYS,
+        thread=whispers.thread(core, row, sender, text) if text else None,
     )
-    message = bodies.insert(core, message, None if recalled else bytes(envelope.body))
+    void = recalled or verdict in (actions.Verdict.FOREIGN, actions.Verdict.VOID)
+    message = bodies.insert(core, message, None if void else bytes(envelope.body))
     gaps.counted(core, row, sender, envelope.counter, now)
     receipts.due(core, core.conversation(row.conversation), now, len(members))
+    if isinstance(body, content.Action) and not void:
+        actions.take_in(core, row, members, message, body, now)
+    if text and not actions.meet(core, row, members, message, now):
+        _alarm(core, row, "message.foreign-edit", now)
     if text and not recalled:
         core.received += 1
-        core.emit(events.MessageReceived(message=views.shown(core, row, message, receipts.Counts(core, row, members))))
+        core.emit(events.MessageReceived(message=views.shown(core, row, receipts.Counts(core, row, members), message)))
 
 
 def _sent_again(
@@ -322,6 +338,8 @@ def _sent_again(
         timer=None,
         expires_at=None,
         recalled=0,
+        fate=content.Fate.STAYS,
+        thread=None,
     )
     bodies.insert(core, counted, None)
     gaps.counted(core, row, sender, envelope.counter, now)

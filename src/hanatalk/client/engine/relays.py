@@ -6,6 +6,7 @@ from hanatalk.client import events
 from hanatalk.client.engine import (
     commits,
     gaps,
+    going,
     holes,
     invites,
     links,
@@ -405,6 +406,7 @@ def chores(core: Core, now: int) -> None:
         invites.give_up(core, sure)
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
             sending.publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
+            going.give_up(core, row.conversation, core.clock.wall(now) - sending.GIVE_UP, now)
             receipts.repeat(core, row, now, after=sending.RELAY_KEEPS, within=sending.GIVE_UP)
             commits.renew(core, row, now)
         core.db.execute(

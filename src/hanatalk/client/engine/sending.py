@@ -29,38 +29,39 @@ RELAY_KEEPS = 3 * DAY  # milliseconds an entry lies at a relay
 SEND_AGAIN_PAUSE = 5_000  # milliseconds in which the same message is not sent again
 
 
-def send_text(
-    core: Core,
-    conversation: ConversationId,
-    text: str,
-    *,
-    reply_to: MessageId | None = None,
-    timer: int | None = None,
-    now: int,
-) -> Message:
-    """Make a person's message durable in the outbox. `timer`: seconds it may stay (HT-C-040).
+def send_text(core: Core, conversation: ConversationId, text: content.Text, *, now: int) -> Message:
+    """Make a person's message durable in the outbox.
 
     :raises ContentError: ``text.too-long``; :raises LocalError: ``text.empty``
     """
-    if not text:
+    if not text.text and not text.sticker:
         raise LocalError("text.empty")
-    return _send_numbered(core, conversation, content.Text(text, reply_to, timer), now=now)
+    return send_numbered(core, conversation, text, now=now)
 
 
 def send_hello(core: Core, conversation: ConversationId, key_packages: list[bytes], *, now: int) -> None:
     """This device's first message: name, chain, KeyPackages for later."""
     hello = content.Hello(core.identity.name, list(core.identity.chain.links), key_packages)
-    _send_numbered(core, conversation, hello, now=now)
+    send_numbered(core, conversation, hello, now=now)
 
 
 def send_recall(core: Core, conversation: ConversationId, message: MessageId, *, now: int) -> None:
     """Ask everybody to forget an own message (HT-C-045). :raises LocalError: ``conversation.broken``"""
-    _send_numbered(core, conversation, content.Recall(message), now=now)
+    send_numbered(core, conversation, content.Recall(message), now=now)
 
 
-def _send_numbered(
-    core: Core, conversation: ConversationId, body: content.Text | content.Hello | content.Recall, *, now: int
+def send_numbered(
+    core: Core,
+    conversation: ConversationId,
+    body: content.Text | content.Hello | content.Recall | content.Action,
+    *,
+    now: int,
 ) -> Message:
+    """Make any numbered message durable in the outbox, or let it wait there until it may be numbered (HT-M-061).
+
+    :raises ContentError: ``text.too-long``
+    """
+    content.check_length(body)
     with core.transaction():
         row = core.conversation(conversation)
         members = core.members(conversation)
@@ -78,7 +79,10 @@ def _send_numbered(
             core.clock.wall(now),
             MessageId(text.reply_to) if text and text.reply_to else None,
             read=1,
-            timer=text.timer * 1000 if text and text.timer else None,
+            timer=timers.of(text) if text else None,
+            fate=text.fate if text else content.Fate.STAYS,
+            thread=ConversationId(text.thread) if text and text.thread else None,
+            leaving=int(text is not None and text.fate is content.Fate.ONCE),
         )
         message = bodies.insert(core, message, content.encode(body))
         if free:

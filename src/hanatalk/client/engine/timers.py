@@ -1,20 +1,36 @@
 """When messages with a timer go: begun by reading, or by a relay's storing (HT-C-040 … HT-C-043)."""
 
-from hanatalk.client.engine.core import Core
+from hanatalk.client.engine import content
+from hanatalk.client.engine.core import DAY, Core
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import MessageKind
 
 KEEP_CLOCK = 60_000  # milliseconds that a kill and a clock set back may add to a running timer (HT-C-042)
+CONFIRMED = 3 * DAY  # milliseconds that a message stays at most that goes when everybody read it (HT-C-115)
 
 
-def read(core: Core, conversation: ConversationId, now: int) -> int:
-    """What others wrote is read now, their timers begin. Returns how many messages became read."""
+def of(text: content.Text) -> int | None:
+    """How long a text stays, in milliseconds; None: for good."""
+    timer = text.timer * 1000 if text.timer else None
+    if text.fate is not content.Fate.CONFIRMED:
+        return timer
+    return CONFIRMED if timer is None else min(timer, CONFIRMED)
+
+
+def read(core: Core, conversation: ConversationId, now: int, *, thread: ConversationId | None = None) -> int:
+    """What others wrote is read now, their timers begin. Returns how many messages became read.
+
+    :param thread: only what is shown in this group's thread
+    """
     core.clock.keep(at_least=KEEP_CLOCK)
     return core.db.execute(
-        "UPDATE message SET read = 1, expires_at = ? + timer WHERE conversation = ? AND read = 0 AND kind = ?",
+        "UPDATE message SET read = 1, expires_at = ? + timer WHERE conversation = ? AND read = 0 AND kind = ? "
+        "AND (? IS NULL OR thread = ?)",
         now,
         conversation,
         MessageKind.PERSON,
+        thread,
+        thread,
     )
 
 

@@ -3,16 +3,17 @@
 import datetime as dt
 
 from hanatalk.client import calls
-from hanatalk.client.engine import bodies, content, keys, policy, receipts, timers
+from hanatalk.client.engine import actions, content, going, keys, policy, receipts, timers, whispers
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import UsageError
-from hanatalk.ids import ConversationId
+from hanatalk.ids import AccountId, ConversationId, MessageId
 from hanatalk.localdb.rows import Conversation, ConversationState, Message, MessageKind
 
 KINDS = {policy.Kind.DIRECT: "direct", policy.Kind.GROUP: "group"}
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 PREFIX = 4  # characters that an id prefix has at least
 PAGE = 10_000  # messages in one answer at most
+QUOTE = 100  # characters of a message that is answered
 
 
 def rfc3339(milliseconds: int) -> str:
@@ -46,10 +47,11 @@ def resolve_message(core: Core, wanted: str) -> Message:
         raise UsageError("message.unknown", message=wanted) from None
     rows = core.db.find(
         Message,
-        "message >= ? AND kind IN (?, ?) ORDER BY message LIMIT 2",
+        "message >= ? AND kind IN (?, ?, ?) ORDER BY message LIMIT 2",
         low,
         MessageKind.PERSON,
         MessageKind.EXPIRED,  # gone here, perhaps not elsewhere: it can still be recalled
+        MessageKind.DELETED,
     )
     found = [row for row in rows if len(wanted) >= PREFIX and row.message.hex().startswith(wanted.lower())]
     if not found:
@@ -60,20 +62,28 @@ def resolve_message(core: Core, wanted: str) -> Message:
 
 
 def text(core: Core, message: Message) -> str | None:
-    """What a person wrote; None when it is gone."""
-    body = bodies.find(core, message)
-    found = content.known_body(body) if body is not None else None
-    return found.text if isinstance(found, content.Text) else None
+    """What a person wrote, as it reads now; None when it is gone. What can be seen once is not shown here."""
+    found = actions.wording(core, message)
+    if found is None:
+        return None
+    return "" if message.fate == content.Fate.ONCE else found.text
 
 
-def shown(core: Core, row: Conversation, message: Message, counts: receipts.Counts) -> calls.Message:
-    """A message as people see it."""
+def shown(core: Core, row: Conversation, counts: receipts.Counts, message: Message) -> calls.Message:
+    """A message as people see it. :param row: the conversation in which it was sent"""
+    found = actions.wording(core, message)
+    once = message.fate == content.Fate.ONCE
+    seen = found is not None and not once
+    edited = actions.edited_at(core, message) if seen else None
+    mentions = _mentions(core, found) if found is not None and seen else []
+    opened = actions.opened_by(core, message) if once else []
+    own = core.identity.account
     return calls.Message(
         message=message.message.hex(),
         conversation=row.conversation.hex(),
         from_=core.name(message.account),
         from_account=message.account.hex(),
-        text=text(core, message) or "",
+        text=found.text if found is not None and seen else "",
         sent_at=rfc3339(message.sent_at),
         state=counts.state(message),
         unread=counts.unread(message),
@@ -81,6 +91,80 @@ def shown(core: Core, row: Conversation, message: Message, counts: receipts.Coun
         reply_to=message.reply_to.hex() if message.reply_to else None,
         timer=message.timer // 1000 if message.timer else None,
         recalled=bool(message.recalled),
+        edited_at=rfc3339(edited) if edited is not None else None,
+        reply=quoted(core, message.reply_to) if message.reply_to else None,
+        reactions=_reactions(core, message),
+        mentions=mentions,
+        mentioned=any(mention.account == own.hex() for mention in mentions),
+        view_once=once,
+        opened=bool(opened) if message.account == own else once and found is None,
+        opened_by=[core.name(account) for account in opened],
+        privacy=message.fate == content.Fate.CONFIRMED,
+        thread=message.thread.hex() if message.thread else None,
+        sticker=found.sticker if found is not None and seen else None,
+    )
+
+
+def own(core: Core, message: Message) -> calls.Message:
+    """An own message that was just written."""
+    row = core.conversation(message.conversation)
+    return shown(core, row, _counts(core, row), core.db.first(Message, "number = ?", message.number) or message)
+
+
+def quoted(core: Core, message: MessageId) -> calls.Quoted:
+    """The message that another one answers, wherever it is; one that is not here is gone."""
+    known = core.db.first(Message, "message = ? AND kind = ?", message, MessageKind.PERSON)
+    found = text(core, known) if known is not None else None
+    return calls.Quoted(
+        message=message.hex(),
+        from_=core.name(known.account) if known is not None else "",
+        from_account=known.account.hex() if known is not None else "",
+        text=(found or "")[:QUOTE],
+        gone=found is None,
+    )
+
+
+def _mentions(core: Core, found: content.Text) -> list[calls.Mention]:
+    return [
+        calls.Mention(
+            account=mention.account.hex(),
+            name=core.name(AccountId(mention.account)),
+            start=mention.start,
+            length=mention.length,
+        )
+        for mention in found.mentions
+    ]
+
+
+def _reactions(core: Core, message: Message) -> list[calls.Reactions]:
+    found = actions.reactions(core, message)
+    mine = {emoji for account, emoji in found if account == core.identity.account}
+    counted: dict[str, int] = {}
+    for _, emoji in found:
+        counted[emoji] = counted.get(emoji, 0) + 1
+    return [calls.Reactions(emoji=emoji, count=count, mine=emoji in mine) for emoji, count in counted.items()]
+
+
+def reactors(core: Core, message: Message) -> calls.ReactorList:
+    """Who put what to a message."""
+    return calls.ReactorList(
+        message=message.message.hex(),
+        reactions=[
+            calls.Reactor(emoji=emoji, from_=core.name(account), from_account=account.hex())
+            for account, emoji in actions.reactions(core, message)
+        ],
+    )
+
+
+def versions(core: Core, message: Message) -> calls.VersionList:
+    """What a message said before it was edited, and says now. :raises UsageError: ``view.hidden``"""
+    if message.fate == content.Fate.ONCE:
+        raise UsageError("view.hidden")
+    there = message.kind == MessageKind.PERSON and not message.recalled
+    found = actions.versions(core, message) if there else []
+    return calls.VersionList(
+        message=message.message.hex(),
+        versions=[calls.Version(text=wording, sent_at=rfc3339(at)) for wording, at in found],
     )
 
 
@@ -89,16 +173,24 @@ def _counts(core: Core, row: Conversation) -> receipts.Counts:
 
 
 def messages(core: Core, row: Conversation, limit: int) -> calls.MessageList:
-    """The newest `limit` people's messages, oldest first."""
-    found = core.db.find(
-        Message,
-        "conversation = ? AND kind = ? ORDER BY number DESC LIMIT ?",
-        row.conversation,
-        MessageKind.PERSON,
-        max(0, min(limit, PAGE)),
+    """The newest `limit` people's messages, oldest first; in a group's thread the whispers too."""
+    limit = max(0, min(limit, PAGE))
+    found = _page(core, "conversation", row.conversation, limit)
+    counts = {row.conversation: (row, _counts(core, row))}
+    if row.kind == policy.Kind.GROUP:
+        whispered = _page(core, "thread", row.conversation, limit)
+        for conversation in {message.conversation for message in whispered}:
+            direct = core.conversation(conversation)
+            counts[conversation] = (direct, _counts(core, direct))
+        found = sorted([*found, *whispered], key=lambda message: message.number or 0, reverse=True)[:limit]
+    return calls.MessageList(
+        messages=[shown(core, *counts[message.conversation], message) for message in reversed(found)]
     )
-    counts = _counts(core, row)
-    return calls.MessageList(messages=[shown(core, row, message, counts) for message in reversed(found)])
+
+
+def _page(core: Core, column: str, conversation: ConversationId, limit: int) -> list[Message]:
+    where = f"{column} = ? AND kind = ? ORDER BY number DESC LIMIT ?"
+    return core.db.find(Message, where, conversation, MessageKind.PERSON, limit)
 
 
 def state(core: Core, message: Message) -> str:
@@ -148,12 +240,17 @@ def _state(core: Core, row: Conversation) -> str:
     return "rejoining" if known else "lost"
 
 
-def read(core: Core, conversation: ConversationId, now: int) -> calls.ReadDone:
+def read(core: Core, row: Conversation, now: int) -> calls.ReadDone:
     """Everything shown so far is read; the others learn it with the next receipt."""
+    whispered = whispers.unread(core, row.conversation) if row.kind == policy.Kind.GROUP else []
     with core.transaction():
-        count = timers.read(core, conversation, now)
-        if count:
-            receipts.due(core, core.conversation(conversation), now, len(core.members(conversation)))
+        count = timers.read(core, row.conversation, now)
+        for conversation in whispered:
+            count += timers.read(core, conversation, now, thread=row.conversation)
+        for conversation in [row.conversation, *whispered] if count else []:
+            members = core.members(conversation)
+            receipts.due(core, core.conversation(conversation), now, len(members))
+            going.look(core, core.conversation(conversation), members, now)
     return calls.ReadDone(read=count)
 
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from hanatalk.client import calls
-from hanatalk.client.engine import Engine, parse_link
+from hanatalk.client.engine import Engine, Fate, parse_link
 from hanatalk.client.events import Alarm, Event
 from hanatalk.client.runtime.links import RelayLink
 from hanatalk.errors import HanaError, NetworkError, RefusedError, StorageError, UsageError, VerificationError
+from hanatalk.localdb.rows import Message
 from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import events as wire
 
@@ -192,6 +193,18 @@ class Owner:
                 return self._engine.messages(conversation, limit)
             case calls.Verify(conversation=conversation, confirm=confirm):
                 return self._engine.verify(conversation, confirm=confirm)
+            case calls.Reactors(message=message):
+                return self._engine.reactors(message)
+            case calls.Versions(message=message):
+                return self._engine.versions(message)
+            case calls.Delete(message=message):
+                return self._engine.delete(message, now())
+            case calls.View(message=message):
+                return self._engine.view(message, now())
+            case calls.React():
+                return await self._react(call)
+            case calls.Edit():
+                return await self._edit(call)
             case calls.Send():
                 return await self._send(call)
             case calls.Recall():
@@ -213,13 +226,37 @@ class Owner:
                 return calls.Done()
 
     async def _send(self, call: calls.Send) -> calls.Sent:
-        message = self._engine.send(call.conversation, call.text, reply_to=call.reply_to, expire=call.expire, now=now())
+        fate = Fate.ONCE if call.view_once else Fate.CONFIRMED if call.privacy else Fate.STAYS
+        message = self._engine.send(
+            call.conversation,
+            call.text,
+            reply_to=call.reply_to,
+            expire=call.expire,
+            fate=fate,
+            whisper=call.whisper,
+            sticker=call.sticker,
+            now=now(),
+        )
+        return calls.Sent(message=message.message.hex(), state=await self._is_stored(message, call.wait))
+
+    async def _is_stored(self, message: Message, wait: float) -> str:
+        """The state of what a person has just written, after at most `wait` seconds for the relay."""
         self._settle()
         state = "queued"
         with contextlib.suppress(StorageError):  # it is in the outbox (HT-S-081): the next call hears of the disk
             needs = self._engine.relays_of(message)
-            await self._until(lambda: self._engine.state(message) != "queued", call.wait, needs=needs)
+            await self._until(lambda: self._engine.state(message) != "queued", wait, needs=needs)
             state = self._engine.state(message)
+        return state
+
+    async def _react(self, call: calls.React) -> calls.Reacted:
+        message, carrier = self._engine.react(call.message, call.emoji, now())
+        state = await self._is_stored(carrier, call.wait) if carrier is not None else "stored"
+        return calls.Reacted(message=message.message.hex(), emoji=call.emoji, state=state)
+
+    async def _edit(self, call: calls.Edit) -> calls.Sent:
+        message, carrier = self._engine.edit(call.message, call.text, now())
+        state = await self._is_stored(carrier, call.wait) if carrier is not None else "stored"
         return calls.Sent(message=message.message.hex(), state=state)
 
     async def _recall(self, call: calls.Recall) -> calls.Recalled:
