@@ -36,7 +36,7 @@ class ReceiptLine(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
 
 
 class Fate(enum.IntEnum):
-    """What else becomes of a text. `ONCE`: seen once (HT-C-112); `CONFIRMED`: it goes when all read it (HT-C-115)."""
+    """What becomes of a text (HT-C-103): `ONCE`: it is seen once; `CONFIRMED`: it goes when all have read it."""
 
     STAYS = 0
     ONCE = 1
