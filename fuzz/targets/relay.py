@@ -5,6 +5,7 @@ nearly every input is a run. Step: [peer, what, …], see `_Run._step`.
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from hanatalk.relay.policy import Limits
 from hanatalk.relay.signing import SigningKey
 from hanatalk.stores.interface import Quota
 from hanatalk.stores.memory import MemoryStore
+from hanatalk.transport.asking import NO_PAGE, asked_key, own_request, refusal
 from hanatalk.wire import channels, frames
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.frames import Frame
@@ -343,7 +345,44 @@ def _requests() -> Iterator[bytes]:
     yield b"\0" + b"GET /metrics HTTP/1.0\r\nHost: [::1]\r\nHost: 127.0.0.1\r\n\r\n"
 
 
+def _websocket_request() -> Attack:
+    """The request that opens a WebSocket; what picows gets of it, and what goes back, is ours but for the key."""
+
+    def attack(given: bytes) -> None:
+        try:
+            key = asked_key(given)
+        except WireError as error:
+            answer = refusal(error)
+            hold(answer.endswith(NO_PAGE) and answer.count(b"\r\n\r\n") == 1, "an answer of other words")
+            raise
+        hold(re.fullmatch(rb"[A-Za-z0-9+/]{22}==", key), "a key that is more than a key")
+        hold(b"\r\n" + b"sec-websocket-key" in given.lower(), "a key that nobody named")
+        own = own_request(key)
+        hold(own.count(b"\r\n\r\n") == 1 and own.endswith(b"\r\n\r\n"), "a request that ends early")
+        hold(asked_key(own[:-4]) == key, "a request of our own that we would refuse")
+
+    return attack
+
+
+def _heads() -> Iterator[bytes]:
+    good = own_request(b"AAAAAAAAAAAAAAAAAAAAAA==")[:-4]
+    yield good
+    yield good.replace(b"Connection: Upgrade", b"connection:keep-alive ,\tUPGRADE") + b"\r\nOrigin: https://relay"
+    yield good.replace(b"13", b"8")
+    yield good + b"\r\nContent-Length: 0\r\nTransfer-Encoding: chunked"
+    yield b"POST /metrics HTTP/1.1\r\nHost: x"
+
+
 TARGETS = [
+    Target(
+        name="websocket-request",
+        parsers=("hanatalk.transport.asking.asked_key",),
+        allowed=(WireError,),
+        ready=_websocket_request,
+        seeds=_heads,
+        longest=4096,
+        short=2500,
+    ),
     Target(
         name="admin-request",
         parsers=("hanatalk.relay.admin.AdminPort",),

@@ -5,22 +5,27 @@ import contextlib
 import os
 import random
 import socket
+import ssl
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from tests.relay.running import RelayProcess, relay_process, running_relay
+from tests.relay.test_metrics import fetch, parsed
 from tests.relay.test_serve import HANDSHAKE, masked
 from tests.transport.test_link import Events, opened
 
 from hanatalk.ids import EntryId, ReadToken, WriteToken
 from hanatalk.relay import serve as serving
+from hanatalk.relay.options import Listening
 from hanatalk.relay.policy import OWN_FILES, Limits
-from hanatalk.transport import accepting
-from hanatalk.transport.arriving import Door, Visit
+from hanatalk.transport import accepting, arriving
 from hanatalk.transport.link import Link, connect
+from hanatalk.transport.tls import client_context
+from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import channels, events, frames
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.client import ClientConnection
@@ -131,48 +136,37 @@ async def test_who_dribbles_is_dropped_and_others_are_served(monkeypatch: pytest
     print(f"worst of {len(well_behaved.took)} appends meanwhile: {1000 * well_behaved.worst:.1f} ms")
 
 
-def held(answer: socket.socket) -> bool:
-    """True while the other side has neither closed nor said anything."""
-    answer.settimeout(0)
-    try:
-        answer.recv(1)
-    except BlockingIOError:
-        return True
-    except ConnectionError:
-        return False
-    return False
+def client_hello() -> bytes:
+    """What a TLS client says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client_context(bytes(32)).wrap_bio(incoming, outgoing).do_handshake()
+    return outgoing.read()
 
 
-async def test_only_so_many_may_arrive_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """T-076, HT-R-135: the rest is dropped without a word; who is in is served; later there is room again."""
-    monkeypatch.setattr(accepting, "HANDSHAKE_SECONDS", 2.0)
-    async with running_relay(limits=Limits(handshakes=10)) as url, customer(url) as inside:
-        arriving = [socket.create_connection(("127.0.0.1", port_of(url))) for _ in range(40)]
-        await inside.append()
-        await asyncio.sleep(0.1)
-        assert sum(map(held, arriving)) == 10
-        await inside.append()
-        for one in arriving:
-            one.close()
-        await inside.append()
-        async with customer(url) as late:
-            await late.append()
-
-
-def test_the_door_counts_each_address() -> None:
-    """HT-R-135: handshakes that are over count no more; loopback is nobody."""
-    door = Door(most=100, most_of_one=2)
-    visits = [Visit(door) for _ in range(9)]
-    assert [visit.begin("192.0.2.1") for visit in visits[:3]] == [True, True, False]
-    assert visits[3].begin("192.0.2.2")
-    assert all(visit.begin("127.0.0.1") for visit in visits[4:8])
-    assert (door.arriving, door.turned_away) == (7, 1)
-    for visit in visits:
-        visit.over()
-        visit.over()
-    assert door.arriving == 0
-    assert door._addresses == {}
-    assert visits[0].begin("192.0.2.1")
+@pytest.mark.parametrize("tls", [None, "self"], ids=["plain", "tls"])
+async def test_only_so_many_may_arrive_at_once(monkeypatch: pytest.MonkeyPatch, tls: Literal["self"] | None) -> None:
+    """T-076, HT-R-135: half handshakes of TLS count like those of the WebSocket; whoever does finish gets in
+    between them, though every one of them stays as long as it may, and who is in notices nothing."""
+    monkeypatch.setattr(accepting, "HANDSHAKE_SECONDS", 60.0)
+    monkeypatch.setattr(arriving, "PATIENCE", 0.3)
+    begun: list[Listening] = []
+    half = [b"", HANDSHAKE[:40]] if tls is None else [b"", b"\x16\x03\x01", client_hello()]
+    options = {"limits": Limits(handshakes=10), "tls": tls, "admin_port": 0, "metrics_every": 0.0}
+    async with running_relay(began=begun.append, **options) as url, customer(url) as inside:
+        with contextlib.ExitStack() as sockets:
+            for number in range(40):
+                one = sockets.enter_context(socket.create_connection(("127.0.0.1", parse_relay_url(url).port)))
+                one.sendall(half[number % len(half)])
+            await inside.append()
+            assert begun[0].admin is not None
+            assert parsed(await fetch(begun[0].admin))["handshakes"] == 10
+            async with customer(url) as late:
+                await late.append()
+            await inside.append()
+            found = parsed(await fetch(begun[0].admin))
+            assert found["handshakes"] <= 10
+            assert found["handshakes_refused_total"] >= 21  # each made room for another, the last for `late`
 
 
 def test_limits_fit_the_files_that_a_process_may_open() -> None:
@@ -327,3 +321,94 @@ def test_fifty_thousand_pending_for_a_stalled_subscriber(tmp_path: Path) -> None
 def test_a_million_pending_for_a_stalled_subscriber(tmp_path: Path) -> None:
     """T-077"""
     stall(1_000_000, tmp_path)
+
+
+def port_and_tls(url: str) -> tuple[int, ssl.SSLContext | None]:
+    at = parse_relay_url(url)
+    return at.port, client_context(at.pin) if at.scheme == "wss" else None
+
+
+def connected(url: str) -> socket.socket:
+    """A socket to a relay, through TLS if its URL says so."""
+    port, tls = port_and_tls(url)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    return plain if tls is None else tls.wrap_socket(plain)
+
+
+def large_message() -> bytes:
+    """Nearly 1 MiB that the relay reads and then refuses to store: all of it for a turn that is not the channel's."""
+    asked: list[Any] = [frames.Hello([1]), frames.Open(1, CHANNEL, READ, True, WRITE, True)]
+    for request in range(2, 17):
+        one = (request, 1, bytes(16), EntryClass.MESSAGE, False, 99, None, None, bytes(65_000))
+        asked.append(frames.Append(*one))
+    content = frames.encode(asked)
+    return b"\x82\xff" + len(content).to_bytes(8, "big") + bytes(4) + content
+
+
+def crowd(relay: RelayProcess, sent: bytes, count: int) -> tuple[float, float]:
+    """So many send the same; then MiB of memory that the relay has taken for it, and a customer's slowest append."""
+    before = rss(relay.process.pid)
+
+    async def appends(url: str) -> float:
+        async with customer(url) as somebody:
+            for _ in range(50):
+                await somebody.append()
+            return somebody.worst
+
+    with contextlib.ExitStack() as sockets:
+        for _ in range(count):
+            one = sockets.enter_context(connected(relay.url))
+            with contextlib.suppress(OSError):  # whoever is dropped in the midst of it
+                one.sendall(sent)
+        worst = asyncio.run(appends(relay.url))
+        large = asyncio.run(answers_to(relay.url, large_message()))
+        assert large.count(b"stale-turn") == 15, "a large message of somebody who finishes it"
+        return (rss(relay.process.pid) - before) / (1 << 20), worst
+
+
+async def answers_to(url: str, sent: bytes) -> bytes:
+    """What comes within the time that 15 refusals need."""
+    port, tls = port_and_tls(url)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+    writer.write(HANDSHAKE + sent)
+    came = b""
+    while came.count(b"stale-turn") < 15:
+        came += await asyncio.wait_for(reader.read(1 << 16), 10)
+    writer.close()
+    await asyncio.wait({asyncio.create_task(writer.wait_closed())})
+    return came
+
+
+@pytest.mark.parametrize("tls", [None, "self"], ids=["plain", "tls"])
+def test_half_messages_cost_a_bounded_sum(tls: str | None) -> None:
+    """T-076, HT-R-137: 100 MiB of messages without their last byte; then of whole ones, whose buffers stay."""
+    limits = {"unfinished_size": 8 << 20, "requests_per_second": 0, "bytes_per_second": 0}
+    with relay_process(store="memory", limits=limits, tls=tls, admin_port=0, metrics_every=0.0) as relay:
+        crowd(relay, HANDSHAKE + HELLO, 1)  # what the first of all costs
+        half, worst_of_half = crowd(relay, HANDSHAKE + large_message()[:-1], 100)
+        figures = parsed(asyncio.run(fetch(relay.admin)))
+        whole, worst_of_whole = crowd(relay, HANDSHAKE + large_message(), 100)
+        assert relay.process.poll() is None
+    print(f"100 half messages of 1 MiB: {half:.1f} MiB, slowest append {1000 * worst_of_half:.0f} ms")
+    print(f"100 whole messages of 1 MiB: {whole:.1f} MiB, slowest append {1000 * worst_of_whole:.0f} ms")
+    assert figures["unfinished_dropped_total"] >= 90
+    assert figures["unfinished_bytes"] <= 8 << 20
+    assert max(half, whole) < 8 + 40  # what the allocator keeps on top does not grow with their number
+    assert max(worst_of_half, worst_of_whole) < 1.5
+
+
+async def test_a_message_that_has_begun_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-076, HT-R-138: sooner than the 120 seconds of silence; what was slow but came is answered."""
+    monkeypatch.setattr(serving, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(accepting, "MESSAGE_SECONDS", 0.4)
+    whole = masked(2, frames.encode([frames.Ping(7)]))
+    slowly = [HANDSHAKE, HELLO, *(bytes([byte]) for byte in whole), masked(8, b"\x03\xe8")]
+    async with running_relay() as url:
+        began = time.perf_counter()
+        half, slow = await asyncio.gather(
+            until_dropped(url, [HANDSHAKE, HELLO + whole[:-1]]),
+            until_dropped(url, slowly, pause=0.02),
+        )
+        assert time.perf_counter() - began < 10
+    assert SLOW in half
+    assert frames.encode([frames.Pong(7)]) in slow

@@ -19,6 +19,7 @@ from hanatalk.relay.metrics import Readings, page
 from hanatalk.relay.policy import Limits
 from hanatalk.relay.reporting import FEWEST, Reporting
 from hanatalk.transport.arriving import Door
+from hanatalk.transport.unfinished import Unfinished
 from hanatalk.wire import channels, events, frames
 from hanatalk.wire.channels import erase_hash
 from hanatalk.wire.classes import EntryClass
@@ -34,6 +35,7 @@ READINGS = Readings(
     subscriptions=3,
     paused=4,
     overdrawn=5,
+    unfinished=10,
     entries=6,
     entry_bytes=7,
     store_bytes=None,
@@ -211,7 +213,16 @@ def test_no_label_names_anybody() -> None:
 
 def reporting_of(relay: SimulatedRelay, stream: io.StringIO, *, now: Callable[[], float]) -> Reporting:
     door = Door(most=1, most_of_one=1)
-    return Reporting(relay.core, folder=None, log=relay_log(stream), now=now, every=60.0, door=door, sockets=list)
+    return Reporting(
+        relay.core,
+        folder=None,
+        log=relay_log(stream),
+        now=now,
+        every=60.0,
+        door=door,
+        unfinished=Unfinished(0),
+        sockets=list,
+    )
 
 
 async def test_the_page_stays_as_it_is_for_a_while() -> None:
@@ -225,6 +236,7 @@ async def test_the_page_stays_as_it_is_for_a_while() -> None:
         now=lambda: clock[0],
         every=60.0,
         door=Door(most=1, most_of_one=1),
+        unfinished=Unfinished(0),
         sockets=list,
     )
     before = reporting.metrics()
@@ -246,6 +258,7 @@ def test_refused_connections_are_summed_up_and_few_are_kept_back() -> None:
         now=lambda: 0.0,
         every=60.0,
         door=Door(most=1, most_of_one=1),
+        unfinished=Unfinished(0),
         sockets=list,
     )
     for number in range(FEWEST):

@@ -19,6 +19,7 @@ from hanatalk.errors import UsageError, VerificationError
 from hanatalk.relay import serve as serving
 from hanatalk.relay.options import TlsFiles
 from hanatalk.transport import accepting
+from hanatalk.transport.asking import NO_PAGE
 from hanatalk.transport.link import connect
 from hanatalk.transport.tls import client_context, spki_pin
 from hanatalk.transport.urls import parse_relay_url, pin_text
@@ -232,11 +233,37 @@ async def test_a_relay_has_no_pages(tls: str | None, request_line: bytes) -> Non
         head, _, body = answer.partition(b"\r\n\r\n")
         status, *headers = head.lower().split(b"\r\n")
         assert status == b"http/1.1 404 not found"
-        assert body == accepting.NO_PAGE
+        assert body == NO_PAGE
         assert {header.partition(b":")[0] for header in headers} == {
             *(b"content-type", b"content-length", b"connection", b"x-content-type-options")
         }
         assert b"content-type: text/plain" in head.lower()
+
+
+@pytest.mark.parametrize("tls", [None, "self"], ids=["ws", "wss"])
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"SECRET",
+        b"SECRET /SECRET SECRET",
+        b"GET /SECRET HTTP/1.0\r\nHost: SECRET",
+        b"GET / HTTP/1.1\r\nHost: x\r\nSECRET",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: SECRET",
+        HANDSHAKE[:-4].replace(b"Version: 13", b"Version: SECRET"),
+        HANDSHAKE[:-4].replace(b"Key: AAAA", b"Key: SECRET"),
+        b"SECRET" * 4_000,
+    ],
+)
+async def test_a_malformed_request_is_not_echoed(tls: str | None, request_head: bytes) -> None:
+    """T-025, HT-R-139: an answer in fixed words, none of them the client's."""
+    async with running_relay(tls=tls) as url:
+        reader, writer = await raw(url)
+        writer.write(request_head + b"\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 4")
+        assert answer.endswith(b"\r\n\r\n" + NO_PAGE)
+        assert b"SECRET" not in answer
 
 
 async def test_a_context_that_takes_any_certificate_is_never_ours() -> None:

@@ -92,7 +92,7 @@ def test_what_is_written_in_one_turn_arrives_whole_and_in_order(tls: bool) -> No
 
     async def serve() -> None:
         server = await listen("127.0.0.1", 0, welcome, tls=greeting)
-        port = server.sockets[0].getsockname()[1]
+        port = server.port
         reader = threading.Thread(target=_read_messages, args=(port, received, trusting))
         reader.start()
         await asyncio.to_thread(reader.join, 20)
@@ -155,7 +155,7 @@ def test_who_has_gone_costs_nothing(tls: bool) -> None:
             return Silent()
 
         server = await listen("127.0.0.1", 0, welcome, tls=greeting)
-        await asyncio.to_thread(_come_and_go, server.sockets[0].getsockname()[1], trusting)
+        await asyncio.to_thread(_come_and_go, server.port, trusting)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(enough.wait(), 10)
         server.close()

@@ -42,11 +42,13 @@ class Counters:
         "slowed",
         "taken",
         "turned_away",
+        "unfinished",
     )
 
     def __init__(self) -> None:
         self.connections = 0  # WebSockets that were opened
         self.turned_away = 0  # connections dropped before their handshake (HT-R-135)
+        self.unfinished = 0  # connections dropped for the sake of others' messages (HT-R-137)
         self.frames_in = 0
         self.frames_out = 0
         self.bytes_in = 0  # of messages, without WebSocket and TLS

@@ -38,6 +38,7 @@ NAMED: Final[Mapping[str, Named]] = {
     "channel-size": Named("quota", "channel_bytes", least=1 << 20, size=True),
     "entries": Named("quota", "total_entries", least=8),
     "size": Named("quota", "total_bytes", least=1 << 20, size=True),
+    "unfinished": Named("limits", "unfinished_size", least=1 << 20, size=True),
     "least-free": Named("options", "least_free", least=0, size=True),
     "work": Named("limits", "work", least=0, most=22),
     "work-from": Named("limits", "work_from", least=0, most=1_000_000),

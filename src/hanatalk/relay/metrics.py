@@ -23,6 +23,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: int
     paused: int
     overdrawn: int
+    unfinished: int
     entries: int
     entry_bytes: int
     store_bytes: int | None
@@ -74,6 +75,7 @@ def page(counters: Counters, now: Readings) -> str:
     made.gauge("subscriptions", "Channels that are subscribed to, counted on each connection.", now.subscriptions)
     made.gauge("paused_connections", "Connections that take nothing more at the moment.", now.paused)
     made.gauge("overdrawn_connections", "Connections above their rate, read slower at the moment.", now.overdrawn)
+    made.gauge("unfinished_bytes", "Bytes of messages that are not whole yet, large ones only.", now.unfinished)
     made.gauge("entries", "Entries that are held.", now.entries)
     made.gauge("entry_bytes", "Bytes of entries that are held.", now.entry_bytes)
     made.gauge("store_bytes", "Bytes of the files in the data folder.", now.store_bytes)
@@ -81,6 +83,9 @@ def page(counters: Counters, now: Readings) -> str:
     made.gauge("resident_bytes", "Bytes of memory in use by the process.", now.resident)
     made.counter("connections_opened", "Connections that were opened.", counters.connections)
     made.counter("handshakes_refused", "Connections that were dropped because too many came.", counters.turned_away)
+    made.counter(
+        "unfinished_dropped", "Connections that were dropped amid a message, for want of memory.", counters.unfinished
+    )
     made.counter("frames_received", "Frames that were carried out or refused.", counters.frames_in)
     made.counter("frames_sent", "Frames that were written.", counters.frames_out)
     made.counter("received_bytes", "Bytes of messages that came in.", counters.bytes_in)

@@ -25,7 +25,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     entry_size: int = ENTRY_SIZE
     connections: int = 20_000
     connections_per_address: int = 256
-    handshakes: int = 1_024  # connections whose WebSocket handshake is not over (HT-R-135)
+    handshakes: int = 1_024  # connections whose WebSocket is not open yet (HT-R-135)
     handshakes_per_address: int = 64
     channels: int = 4_096  # open at once on one connection
     channels_in_all: int = 1_000_000  # open at once on all connections
@@ -39,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     work_from: int = 15_000  # connections from which on it is
     work_deadline: float = 30.0  # seconds from connecting to PROOF if work is asked
     idle_deadline: float = 120.0  # seconds without one complete WebSocket frame
+    unfinished_size: int = 64 << 20  # bytes of messages that are not whole yet, on all connections (HT-R-137)
     unborn_channels: int = 65_536  # incarnations remembered in RAM for channels nobody appended to
     unsent_size: int = 1 << 20  # bytes that wait for one connection before its pushes are read from the store instead
 

@@ -11,6 +11,7 @@ from hanatalk.relay.logs import RelayLog
 from hanatalk.relay.metrics import Readings, page
 from hanatalk.transport.accepting import Accepted
 from hanatalk.transport.arriving import Door
+from hanatalk.transport.unfinished import Unfinished
 
 PROBE_SECONDS = 1.0  # between two looks at how late the event loop is
 FEWEST = 10  # refused connections of one code that are worth a line: fewer could be one person's
@@ -18,7 +19,8 @@ FEWEST = 10  # refused connections of one code that are worth a line: fewer coul
 
 class Reporting:
     """:param every: seconds for which the page of metrics stays as it is, however often it is fetched.
-    :param door: where connections come in. :param sockets: who is connected.
+    :param door: where connections come in. :param unfinished: what they hold of messages that are not whole.
+    :param sockets: who is connected.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Reporting:
         now: Callable[[], float],
         every: float,
         door: Door,
+        unfinished: Unfinished,
         sockets: Callable[[], Collection[Accepted]],
     ) -> None:
         self._core = core
@@ -38,6 +41,7 @@ class Reporting:
         self._now = now
         self._every = every
         self._door = door
+        self._unfinished = unfinished
         self._sockets = sockets
         self._page = ""
         self._page_at = -every
@@ -50,6 +54,7 @@ class Reporting:
         now = self._now()
         if not self._page or now - self._page_at >= self._every:
             self._core.counters.turned_away = self._door.turned_away
+            self._core.counters.unfinished = self._unfinished.dropped
             self._page, self._page_at = page(self._core.counters, self._readings()), now
         return self._page
 
@@ -87,6 +92,7 @@ class Reporting:
             open_channels=core.open_channels,
             subscriptions=core.subscriptions,
             paused=sum(peer.paused for peer in core.peers),
+            unfinished=self._unfinished.bytes,
             overdrawn=sum(socket.overdrawn for socket in self._sockets()),
             entries=held.entries,
             entry_bytes=held.bytes,

@@ -36,7 +36,8 @@ from hanatalk.relay.reporting import PROBE_SECONDS, Reporting
 from hanatalk.relay.signing import ephemeral_key, key_in
 from hanatalk.stores.opening import open_store
 from hanatalk.transport.accepting import Accepted, Rooms, listen
-from hanatalk.transport.arriving import Door
+from hanatalk.transport.arriving import Door, place_of
+from hanatalk.transport.unfinished import Unfinished
 from hanatalk.transport.urls import pin_text
 from hanatalk.wire.refusals import RefusalCode
 
@@ -174,6 +175,7 @@ class _Serving:
         self._tls = tls
         self.few_files = False  # fewer than the limits would need
         self._door = Door(most=options.limits.handshakes, most_of_one=options.limits.handshakes_per_address)
+        self._unfinished = Unfinished(options.limits.unfinished_size)
         self._connections: dict[Peer, _Connection] = {}
         self._ticking = False
         self._tending = False
@@ -189,6 +191,7 @@ class _Serving:
             now=self.now,
             every=options.metrics_every,
             door=self._door,
+            unfinished=self._unfinished,
             sockets=lambda: [connection.socket for connection in self._connections.values()],
         )
         self._swept_day = -1
@@ -202,7 +205,9 @@ class _Serving:
         self._expire()
         try:
             context = self._tls.context if self._tls is not None else None
-            server = await listen(options.host, options.port, self.welcome, door=self._door, tls=context)
+            server = await listen(
+                options.host, options.port, self.welcome, door=self._door, unfinished=self._unfinished, tls=context
+            )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise UsageError("relay.address-in-use", port=options.port) from error
@@ -221,7 +226,7 @@ class _Serving:
         with contextlib.suppress(RuntimeError, ValueError):  # not on the main thread: whoever runs us cancels us
             if isinstance(options.tls, TlsFiles):
                 loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
-        port = server.sockets[0].getsockname()[1]
+        port = server.port
         try:
             self._log.info(
                 "listening",
@@ -324,10 +329,10 @@ class _Serving:
 
     def welcome(self, socket: Accepted) -> "_Connection":
         """A WebSocket is open."""
+        place = place_of(socket.address) if socket.address is not None else None
         name = None
-        if socket.address is not None and not ipaddress.ip_address(socket.address).is_loopback:
-            # Behind an onion service or a proxy everybody is loopback: that names nobody. Others are salted and hashed.
-            name = hashlib.blake2b(socket.address.encode(), key=self._address_salt, digest_size=16).digest()
+        if place is not None:  # salted and hashed (HT-R-091)
+            name = hashlib.blake2b(place, key=self._address_salt, digest_size=16).digest()
         peer = self.core.connect(address=name, now=self.now())
         connection = self._connections[peer] = _Connection(self, socket, peer)
         self._nobody.clear()
@@ -355,9 +360,13 @@ class _Serving:
         self._look_at_disk()
         for peer in self.core.sweep(now=self.now()):
             self._connections[peer].socket.ping()
+        now = self.now()
         for peer, connection in list(self._connections.items()):
             if peer.ended:
                 connection.socket.hurry()
+            elif connection.socket.late(now=now):
+                self.core.end(peer, RefusalCode.SLOW)
+        self._unfinished.give_back()
         self.schedule()
 
     def _tend(self) -> None:

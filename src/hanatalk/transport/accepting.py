@@ -2,24 +2,27 @@
 
 import asyncio
 import ssl
-import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import picows
+from picows.picows import WSProtocol  # type: ignore[attr-defined] # picows has no public hook for one connection
 
-from hanatalk.transport.arriving import Arriving, Door, Visit, arriving
+from hanatalk.transport.arriving import Arriving, Door, Visit
+from hanatalk.transport.asking import own_request
+from hanatalk.transport.listening import Listener, bound
 from hanatalk.transport.quiet import silent
+from hanatalk.transport.unfinished import SMALL, Unfinished, give_back
 from hanatalk.wire.frames import MESSAGE_SIZE
 from hanatalk.wire.refusals import RefusalCode
 
 WRITE_BUFFER = 256 << 10  # bytes in a socket's buffer from which on its connection is paused (HT-R-055)
 READ_BUFFER = 2 << 10  # bytes; picows doubles it for connections that send much
+TLS_BUFFER = 256 << 10  # bytes that uvloop reads at once of TLS, in a buffer of each connection's own
 TLS_READ_BUFFER = 64 << 10  # bytes of TLS records that wait while nothing is read (HT-R-055)
 HANDSHAKE_SECONDS = 10.0  # for TLS, and as much again for the WebSocket's (HT-R-102)
-SHUTDOWN_SECONDS = 5.0  # for the other side to take the last words and close TLS
-BACKLOG = 1024
-NO_PAGE = b"This is a relay. It has no pages.\n"
+MESSAGE_SECONDS = 20.0  # from the first byte of a message to its last; and one more … (HT-R-138)
+MESSAGE_PACE = 16 << 10  # … for so many bytes of it that came
 COPIED_BY_PICOWS = 8_192  # bytes
 HEADER_ROOM = 14  # bytes, the largest WebSocket header
 
@@ -90,12 +93,14 @@ class Accepted(picows.WSListener):
 
     def __init__(self, welcome: Callable[["Accepted"], Served]) -> None:
         self.address: str | None = None  # the other side's IP address; goes into no log
+        self.unfinished = 0  # bytes of a message that is not whole, which picows holds
         self._welcome = welcome
         self._served: Served | None = None
         self._transport: picows.WSTransport | None = None
         self._choked = False
         self._waiting = False
         self._hurried = False
+        self._began: float | None = None  # when a message that is not whole was first seen
 
     # --- for who serves it ---
 
@@ -119,6 +124,16 @@ class Accepted(picows.WSListener):
     def overdrawn(self) -> bool:
         """True while nothing is read because too much came (HT-R-091)."""
         return self._waiting
+
+    def late(self, *, now: float) -> bool:
+        """True if the message that comes in takes too long (HT-R-138); asked every few seconds."""
+        if not self.unfinished or self._choked or self._waiting:  # or it is us who do not read
+            self._began = None
+        elif self._began is None:
+            self._began = now
+        else:
+            return now - self._began > MESSAGE_SECONDS + self.unfinished / MESSAGE_PACE
+        return False
 
     def ping(self) -> None:
         """Ask whether anybody is there."""
@@ -149,6 +164,8 @@ class Accepted(picows.WSListener):
         self._served = self._welcome(self)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        self.unfinished = frame.tail_size
+        self._began = None
         served = self._served
         if served is None:
             return
@@ -158,6 +175,9 @@ class Accepted(picows.WSListener):
             if seconds:
                 self._wait(seconds)
         elif kind == picows.WSMsgType.PONG:
+            served.heard()
+        elif kind == picows.WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
             served.heard()
         elif kind == picows.WSMsgType.CLOSE:
             transport.send_close(picows.WSCloseCode.OK)
@@ -210,14 +230,79 @@ class Accepted(picows.WSListener):
             underlying.resume_reading()
 
 
-def _answer(
-    request: picows.WSUpgradeRequest, welcome: Callable[[Accepted], Served]
-) -> Accepted | picows.WSUpgradeResponseWithListener:
-    """A WebSocket, or the same few words to whoever asks for anything else: here is no page (HT-R-105, T-025)."""
-    if request.headers.get("Upgrade", "").lower() == "websocket":
-        return Accepted(welcome)
-    refusal = picows.WSUpgradeResponse.create_error_response(404, NO_PAGE, {"X-Content-Type-Options": "nosniff"})
-    return picows.WSUpgradeResponseWithListener(refusal, None)
+class _Seated(WSProtocol):  # type: ignore[misc] # see the import
+    """picows's protocol for one connection whose request was read by `Arriving`; counts what its buffer holds."""
+
+    __slots__ = ("_accepted", "_secure", "_transport", "_unfinished", "_visit", "pages")
+
+    def __init__(self, accepted: "Accepted", visit: Visit, unfinished: Unfinished, *, logger: Any) -> None:
+        super().__init__(
+            None,  # host and port
+            None,  # path
+            False,  # a relay's side
+            lambda _: accepted,
+            logger,
+            True,  # disconnect if a callback raises
+            None,  # its handshake is over
+            False,  # no pings of picows's own
+            0.0,
+            0.0,
+            picows.WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,  # pings are answered by `Accepted`, which sees what lies behind them
+            MESSAGE_SIZE,
+            None,  # no headers more
+            READ_BUFFER,
+        )
+        self._accepted = accepted
+        self._visit = visit
+        self._secure = False
+        self._unfinished = unfinished
+        self._transport: asyncio.Transport | None = None
+        self.pages = 0
+
+    def take_over(self, transport: asyncio.Transport, key: bytes, rest: bytes) -> None:
+        """Open the WebSocket that `key` asks for; `rest` came after the request."""
+        self._transport = transport
+        self._secure = transport.get_extra_info("sslcontext") is not None
+        transport.set_protocol(self)
+        self.connection_made(transport)
+        _fill(self, own_request(key), super().buffer_updated)
+        _fill(self, rest, self.buffer_updated)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        accepted = self._accepted
+        filled = accepted.unfinished = accepted.unfinished + nbytes
+        super().buffer_updated(nbytes)  # `Accepted.on_ws_frame` says what it left
+        if filled > SMALL and self._transport is not None:
+            if self._secure:
+                filled += min(filled, TLS_BUFFER)
+            self._unfinished.weigh(self, filled, accepted.unfinished)
+            if accepted.unfinished > MESSAGE_SIZE + HEADER_ROOM:
+                self.drop()  # picows refused a frame and goes on collecting until it closes
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._visit.tls = None  # else they would hold one another
+        self._unfinished.leave(self)
+        super().connection_lost(exc)
+
+    def give_back(self) -> None:
+        give_back(self.get_buffer(-1))
+        if self._visit.tls is not None:
+            give_back(self._visit.tls.get_buffer(1))
+
+    def drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _fill(protocol: _Seated, content: bytes, updated: Callable[[int], None]) -> None:
+    while content:
+        room = protocol.get_buffer(-1)
+        size = min(len(room), len(content))
+        room[:size] = content[:size]
+        updated(size)
+        content = content[size:]
 
 
 async def listen(
@@ -226,37 +311,27 @@ async def listen(
     welcome: Callable[[Accepted], Served],
     *,
     door: Door | None = None,
+    unfinished: Unfinished | None = None,
     tls: ssl.SSLContext | None = None,
-) -> asyncio.Server:
+) -> Listener:
     """Accept WebSockets on `port` (0 picks one); `welcome` is called for each once its handshake is over.
 
     :param door: who arrives goes through it; None: everybody may.
+    :param unfinished: bounds what messages that are not whole cost; None: nothing does.
     :raises OSError: the address is taken, or not ours
     """
-    deadlines: dict[str, Any] = {}
-    if tls is not None:
-        deadlines = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
-    entrance = door if door is not None else Door(most=sys.maxsize, most_of_one=sys.maxsize)
+    counted = unfinished if unfinished is not None else Unfinished(0)
     logger = silent()
 
-    def connected() -> Arriving:
-        visit = Visit(entrance)
+    def seat(visit: Visit, transport: asyncio.Transport, key: bytes, rest: bytes) -> None:
+        _Seated(Accepted(welcome), visit, counted, logger=logger).take_over(transport, key, rest)
 
-        def answer(request: picows.WSUpgradeRequest) -> Accepted | picows.WSUpgradeResponseWithListener:
-            visit.over()
-            return _answer(request, welcome)
-
-        return arriving(
-            visit,
-            answer,
-            logger=logger,
-            seconds=HANDSHAKE_SECONDS,
-            frame_size=MESSAGE_SIZE,
-            buffer_size=READ_BUFFER,
-        )
-
-    # The loop's own sockets, not those of aiofastnet: as fast here, 5 KiB less per idle connection, and at DEBUG that
+    # Sockets of the loop's own, not of aiofastnet: as fast here, 5 KiB less per idle connection, and at DEBUG that
     # logs addresses.
-    loop = asyncio.get_running_loop()
-    server: asyncio.Server = await loop.create_server(connected, host, port, backlog=BACKLOG, ssl=tls, **deadlines)
-    return server
+    return Listener(
+        bound(host, port),
+        lambda visit: Arriving(visit, seat, seconds=HANDSHAKE_SECONDS),
+        door=door if door is not None else Door(),
+        tls=tls,
+        seconds=HANDSHAKE_SECONDS,
+    )

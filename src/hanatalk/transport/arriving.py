@@ -1,115 +1,179 @@
-"""Connections whose WebSocket handshake is not over: how many there may be, in all and from one address (HT-R-135)."""
+"""Connections whose WebSocket is not open yet: how many there may be, from where, and what they ask for (HT-R-135)."""
 
+import asyncio
 import ipaddress
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, cast
 
-import picows
-from picows.picows import WSProtocol  # type: ignore[attr-defined] # picows has no public hook before the handshake
+from hanatalk.errors import WireError
+from hanatalk.transport.asking import HEAD_SIZE, asked_key, refusal
+
+PATIENCE = 2.0  # seconds that everybody has, however many come
+_FIRST_SIZE = 1 << 10  # bytes; most requests are shorter
 
 
-class Door:
-    """Counts who is arriving. Who comes while there are too many is dropped without a word.
+def place_of(address: str) -> bytes | None:
+    """Where somebody comes from, as far as it counts (HT-R-136): an IPv4 address, half an IPv6 address.
 
-    :param most: connections in their handshake at once.
-    :param most_of_one: of these from one address; loopback (onion services, proxies) is nobody's.
+    None for loopback: behind an onion service or a proxy everybody is there, it names nobody.
     """
-
-    def __init__(self, *, most: int, most_of_one: int) -> None:
-        self._most = most
-        self._most_of_one = most_of_one
-        self._addresses: dict[str, int] = {}  # RAM only, forgotten with the last handshake from there
-        self.arriving = 0
-        self.turned_away = 0  # since the relay started
-
-    def enter(self, address: str) -> bool:
-        """False: drop it."""
-        known = self._addresses.get(address, 0)
-        if self.arriving >= self._most or (known >= self._most_of_one and not _is_loopback(address)):
-            self.turned_away += 1
-            return False
-        self.arriving += 1
-        self._addresses[address] = known + 1
-        return True
-
-    def leave(self, address: str) -> None:
-        """Its handshake is over, well or not."""
-        self.arriving -= 1
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+    try:
+        known = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    if known.is_loopback:
+        return None
+    return known.packed if known.version == 4 else known.packed[:8]
 
 
 class Visit:
-    """One connection, from its first byte until its handshake is over."""
+    """One connection, from when it was accepted until its WebSocket is open."""
 
-    __slots__ = ("_address", "_door")
+    __slots__ = ("_door", "drop", "place", "since", "tls")
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._address: str | None = None
-
-    def begin(self, address: str) -> bool:
-        """False: drop it."""
-        if not self._door.enter(address):
-            return False
-        self._address = address
-        return True
+    def __init__(self, door: "Door", place: bytes | None, drop: Callable[[], None], *, since: float) -> None:
+        self._door: Door | None = door
+        self.place = place
+        self.drop = drop
+        self.since = since
+        self.tls: Any = None  # the loop's TLS protocol, once its handshake is over
 
     def over(self) -> None:
-        """May be said twice."""
-        if self._address is not None:
-            self._door.leave(self._address)
-            self._address = None
+        """The WebSocket is open, or the connection gone. May be said twice."""
+        if self._door is not None:
+            self._door.left(self)
+            self._door = None
 
 
-class Arriving(WSProtocol):  # type: ignore[misc] # see the import
-    """picows's protocol, which goes through a door first. Under TLS that is after the TLS handshake."""
+class Door:
+    """Counts who is arriving, TLS included.
 
-    __slots__ = ("_visit",)
+    Who comes while there are too many waits outside (the system's queue) until there is room. Who has stood in the door
+    for longer than `PATIENCE` makes room. So whoever is quick gets in, and a flood of half handshakes
+    costs no more than a fixed number of them.
 
-    def __init__(self, visit: Visit, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    :param most: connections at once.
+    :param most_of_one: of these from one place.
+    """
+
+    def __init__(self, *, most: int = sys.maxsize, most_of_one: int = sys.maxsize) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._visits: dict[Visit, None] = {}  # first who came first
+        self._places: dict[bytes, dict[Visit, None]] = {}  # RAM only, forgotten with the last handshake from there
+        self.turned_away = 0  # since the relay started
+        self.on_room: Callable[[], None] = lambda: None  # called when somebody has left a full house
+
+    @property
+    def arriving(self) -> int:
+        return len(self._visits)
+
+    def wait(self, *, now: float) -> float:
+        """Seconds until somebody may come in, 0 for at once; if nobody leaves before."""
+        if len(self._visits) < self._most:
+            return 0.0
+        return max(0.0, next(iter(self._visits)).since + PATIENCE - now)
+
+    def enter(self, place: bytes | None, drop: Callable[[], None], *, now: float) -> Visit | None:
+        """Call it when `wait` says 0. None: too many are here from there, drop it. `drop` closes the connection."""
+        if len(self._visits) >= self._most:
+            self._turn_away(next(iter(self._visits)))
+        visit = Visit(self, place, drop, since=now)
+        if place is not None:
+            others = self._places.setdefault(place, {})
+            if len(others) >= self._most_of_one:
+                eldest = next(iter(others))
+                if eldest.since + PATIENCE > now:
+                    self.turned_away += 1
+                    return None
+                self._turn_away(eldest)
+            self._places.setdefault(place, others)[visit] = None
+        self._visits[visit] = None
+        return visit
+
+    def left(self, visit: Visit) -> None:
+        """Called by the visit."""
+        full = len(self._visits) >= self._most
+        del self._visits[visit]
+        if visit.place is not None:
+            others = self._places[visit.place]
+            del others[visit]
+            if not others:
+                del self._places[visit.place]
+        if full:
+            self.on_room()
+
+    def clear(self) -> None:
+        """Drop everybody."""
+        for visit in list(self._visits):
+            visit.over()
+            visit.drop()
+
+    def _turn_away(self, visit: Visit) -> None:
+        self.turned_away += 1
+        visit.over()
+        visit.drop()
+
+
+class Arriving(asyncio.BufferedProtocol):
+    """Reads the request of one connection, then lets `seat` take over. Under TLS it begins after the TLS handshake.
+
+    :param seconds: for all of it.
+    :param seat: gets the visit, the transport, the request's key, and what came after the request.
+    """
+
+    def __init__(
+        self, visit: Visit, seat: Callable[[Visit, asyncio.Transport, bytes, bytes], None], *, seconds: float
+    ) -> None:
         self._visit = visit
+        self._seat = seat
+        self._seconds = seconds
+        self._head = bytearray(_FIRST_SIZE)
+        self._size = 0
+        self._answered = False
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:
-        peername = transport.get_extra_info("peername")
-        welcome = self._visit.begin(peername[0] if isinstance(peername, tuple) else "")
-        super().connection_made(transport)
-        if not welcome:
-            transport.abort()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not by isinstance: uvloop's transports are no subclasses.
+        self._transport = cast(asyncio.Transport, transport)
+        self._deadline = asyncio.get_running_loop().call_later(self._seconds, self._transport.abort)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._size == len(self._head):
+            self._head = self._head + bytes(self._size)  # a new one: who reads may still look at the old one
+        return memoryview(self._head)[self._size :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        assert self._transport is not None
+        if self._answered:
+            return
+        searched = max(0, self._size - 3)
+        self._size += nbytes
+        end = self._head.find(b"\r\n\r\n", searched, self._size)
+        if end < 0 and self._size < HEAD_SIZE:
+            return
+        self._answered = True
+        try:
+            key = asked_key(bytes(self._head[:end]) if end >= 0 else b"")
+        except WireError as error:
+            self._transport.write(refusal(error))
+            self._transport.close()
+            return
+        rest = bytes(self._head[end + 4 : self._size])
+        self._over()
+        self._seat(self._visit, self._transport, key, rest)
+        self._transport = None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._over()
+        self._visit.tls = None  # else they would hold one another
+
+    def _over(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         self._visit.over()
-        super().connection_lost(exc)
-
-
-def arriving(visit: Visit, answer: Any, *, logger: Any, seconds: float, frame_size: int, buffer_size: int) -> Arriving:
-    """What `picows.ws_create_server` makes for each connection, with a visit.
-
-    :param seconds: for the handshake; :param frame_size, buffer_size: bytes
-    """
-    return Arriving(
-        visit,
-        None,  # host and port
-        None,  # path
-        False,  # a relay's side
-        answer,
-        logger,
-        True,  # disconnect if a callback raises
-        seconds,
-        False,  # no pings of picows's own
-        0.0,
-        0.0,
-        picows.WSAutoPingStrategy.PING_WHEN_IDLE,
-        True,  # answer pings
-        frame_size,
-        None,  # no headers more
-        buffer_size,
-    )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
