@@ -1,11 +1,6 @@
 """The sum of what unfinished messages cost (HT-R-137)."""
 
-import mmap
-import sys
-
-import pytest
-
-from hanatalk.transport.unfinished import SMALL, Unfinished, give_back
+from hanatalk.transport.unfinished import SMALL, Unfinished
 
 
 class Holding:
@@ -45,19 +40,3 @@ def test_first_what_is_not_needed_then_who_has_been_longest() -> None:
     unfinished.leave(d)
     assert unfinished.bytes == 0
     assert (unfinished._growing, unfinished._left) == ({}, {})
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nothing is given back")
-def test_pages_that_are_given_back_are_gone_and_their_neighbours_stay() -> None:
-    """HT-R-137: whole pages inside what is given, no byte outside."""
-    page = mmap.PAGESIZE
-    with mmap.mmap(-1, 8 * page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        memory[:] = b"x" * (8 * page)
-        room = memoryview(memory)[100 : 5 * page + 100]
-        give_back(room)
-        del room
-        assert memory[:page] == b"x" * page
-        assert memory[page : 5 * page] == bytes(4 * page)
-        assert memory[5 * page :] == b"x" * (3 * page)
-        give_back(memoryview(memory)[6 * page + 1 : 7 * page])  # no whole page: nothing
-        assert memory[5 * page :] == b"x" * (3 * page)

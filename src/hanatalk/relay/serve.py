@@ -32,6 +32,7 @@ from hanatalk.relay.folder import DataFolder
 from hanatalk.relay.logs import RelayLog, relay_log
 from hanatalk.relay.opened import Peer
 from hanatalk.relay.options import Listening, RelayOptions, TlsFiles
+from hanatalk.relay.pages import give_back
 from hanatalk.relay.reporting import PROBE_SECONDS, Reporting
 from hanatalk.relay.signing import ephemeral_key, key_in
 from hanatalk.stores.opening import open_store
@@ -175,7 +176,7 @@ class _Serving:
         self._tls = tls
         self.few_files = False  # fewer than the limits would need
         self._door = Door(most=options.limits.handshakes, most_of_one=options.limits.handshakes_per_address)
-        self._unfinished = Unfinished(options.limits.unfinished_size)
+        self._unfinished = Unfinished(options.limits.unfinished_size, reclaim=give_back)
         self._connections: dict[Peer, _Connection] = {}
         self._ticking = False
         self._tending = False

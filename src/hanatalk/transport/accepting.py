@@ -12,7 +12,7 @@ from hanatalk.transport.arriving import Arriving, Door, Visit
 from hanatalk.transport.asking import own_request
 from hanatalk.transport.listening import Listener, bound
 from hanatalk.transport.quiet import silent
-from hanatalk.transport.unfinished import SMALL, Unfinished, give_back
+from hanatalk.transport.unfinished import SMALL, Unfinished
 from hanatalk.wire.frames import MESSAGE_SIZE
 from hanatalk.wire.refusals import RefusalCode
 
@@ -287,9 +287,9 @@ class _Seated(WSProtocol):  # type: ignore[misc] # see the import
         super().connection_lost(exc)
 
     def give_back(self) -> None:
-        give_back(self.get_buffer(-1))
+        self._unfinished.reclaim(self.get_buffer(-1))
         if self._visit.tls is not None:
-            give_back(self._visit.tls.get_buffer(1))
+            self._unfinished.reclaim(self._visit.tls.get_buffer(1))
 
     def drop(self) -> None:
         if self._transport is not None:

@@ -5,9 +5,8 @@ buffer was filled: the memory that it costs. A buffer that a message has left is
 that the pages are not needed; picows does not notice, since it reads nothing that was not written after.
 """
 
-import ctypes
-import mmap
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 SMALL = 4 << 10  # bytes that a connection may hold uncounted: about what its buffer takes anyway
@@ -28,9 +27,14 @@ class Holder(Protocol):
 
 
 class Unfinished:
-    """The sum. :param most: bytes; 0: any number."""
+    """The sum.
 
-    def __init__(self, most: int) -> None:
+    :param most: bytes; 0: any number.
+    :param reclaim: gives memory back to the system whose content is not needed any more (`relay.pages`).
+    """
+
+    def __init__(self, most: int, *, reclaim: Callable[[memoryview], None] = lambda _: None) -> None:
+        self.reclaim = reclaim
         self._most = most or sys.maxsize
         self._growing: dict[Holder, None] = {}  # in the midst of a message; first who has been longest
         self._left: dict[Holder, None] = {}  # whose message is whole, but its pages are still taken
@@ -72,24 +76,3 @@ class Unfinished:
             self.leave(holder)
             self.dropped += 1
             holder.drop()
-
-
-def give_back(room: memoryview) -> None:
-    """Let the system take the whole pages of private, writable memory whose content is not needed any more."""
-    if _madvise is None or len(room) < 2 * mmap.PAGESIZE:
-        return
-    address = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    begin = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (address + len(room)) // mmap.PAGESIZE * mmap.PAGESIZE
-    _madvise(begin, end - begin, mmap.MADV_DONTNEED)  # refused, it costs memory and nothing else
-
-
-def _system_madvise() -> "ctypes._NamedFuncPointer | None":
-    if not sys.platform.startswith("linux"):  # elsewhere the call promises less
-        return None
-    function = ctypes.CDLL(None).madvise
-    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    return function
-
-
-_madvise = _system_madvise()
