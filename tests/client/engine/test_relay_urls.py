@@ -30,8 +30,8 @@ def test_two_pins_on_one_host_are_two_relays(world: World) -> None:
     world.settle()
     assert minji.texts(accepted.conversation) == ["들려?"]
     assert minji.alarms() == jihoon.alarms() == []
-    (start,) = world.relays[IMPOSTOR].store.holdings()  # of the profile whose own relay it is (HT-M-070)
-    assert (start.entry_class, start.count) == (EntryClass.CONTROL, 1)
+    starts = list(world.relays[IMPOSTOR].store.holdings())  # of the profile whose own relay it is, and of minji's who
+    assert [(each.entry_class, each.count) for each in starts] == [(EntryClass.CONTROL, 1)] * 2  # watches it (HT-M-070)
     own = links.parse(jihoon.invite())
     assert (own.relay_url, own.relay_key) == (IMPOSTOR, world.relays[IMPOSTOR].relay_key)
     assert links.parse(link).relay_key == world.relays[GENUINE].relay_key

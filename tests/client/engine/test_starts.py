@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 from tests.client.engine.conftest import Pair
-from tests.client.people import URL, Person
+from tests.client.people import DAY, START, URL, Person
+from tests.simulated_relay import SimulatedRelay
 
 from hanatalk.client import events
 from hanatalk.client.engine import sealing, starts
@@ -154,38 +155,91 @@ def test_a_relay_cannot_make_a_copy_look_old(pair: Pair) -> None:
     )
 
 
-def test_a_relay_that_falsely_refuses_the_start_delays_for_a_minute_only(pair: Pair) -> None:
-    """HT-M-074, T-021: stale turn for ever; said, then the conversation goes on."""
+def test_a_relay_that_falsely_refuses_the_start_holds_up_what_goes_there(pair: Pair) -> None:
+    """HT-M-071, HT-M-074, T-021: said, a bounded number of tries; it goes on once the relay behaves."""
     pair.jihoon.restart(online=False)
     pair.jihoon.online()
     assert pair.jihoon.pipe is not None
     for _ in range(50):
         pair.jihoon.pipe.refuse("stale-turn", turn=99)
+    sent = _watch(pair)
     pair.jihoon.send(pair.conversation, "late")
-    pair.world.run()
-    assert pair.minji.texts(pair.conversation) == []
+    pair.world.settle(70)
+    assert sent == []
+    assert pair.jihoon.alarms().count("relay.stale-turn") == 2
+    assert pair.jihoon.messages(pair.conversation)[-1].state == "queued"
     pair.jihoon.pipe.behave()
     pair.world.settle(70)
-    assert "profile.unchecked" in pair.jihoon.alarms()
     assert pair.minji.texts(pair.conversation) == ["late"]
 
 
-def test_an_own_relay_that_is_down_silences_nobody_elsewhere(pair: Pair) -> None:
-    """HT-M-074: tried twice in vain while another relay is reached; the start is counted once it can be."""
+def test_a_start_counts_when_it_came_back(pair: Pair) -> None:
+    """HT-M-071, T-021: a relay that only says STORED lets nothing out; on the next connection it is counted again."""
+    pair.jihoon.restart(online=False)
+    pair.jihoon.online()
+    pipe = pair.jihoon.pipe
+    assert pipe is not None
+    channel = pair.jihoon.engine._core.db.first(Channel, "purpose = ?", Purpose.START)
+    assert channel is not None
+
+    def swallow(frame: frames.ClientFrame) -> frames.ClientFrame | None:
+        if isinstance(frame, frames.Append) and frame.commit:
+            pipe.write(frames.Stored(frame.request, 1 << 20, 1 << 20))
+            return None
+        return frame
+
+    pipe.rewrite_up(lambda message: [frame for frame in map(swallow, message) if frame is not None])
+    pair.jihoon.send(pair.conversation, "late")
+    pair.world.settle(3600)
+    assert pair.minji.texts(pair.conversation) == []
+    pair.jihoon.offline()
+    pair.jihoon.online()
+    pair.world.settle()
+    assert pair.minji.texts(pair.conversation) == ["late"]
+
+
+def test_a_relay_that_is_down_silences_nobody_elsewhere(pair: Pair) -> None:
+    """HT-M-070, HT-M-071: starts are counted where the conversation is, whichever relay is the own one."""
     pair.jihoon.restart(online=False)
     core = pair.jihoon.engine._core
     with core.transaction():
         core.db.put_setting("relay", b"ws://127.0.0.1:9")
-        core.db.execute("DELETE FROM channel WHERE purpose = ?", Purpose.START)
     pair.jihoon.online()
     pair.jihoon.send(pair.conversation, "not from there")
     pair.world.run()
-    assert pair.minji.texts(pair.conversation) == []
-    for _ in range(2):
-        pair.jihoon.engine.unreachable("ws://127.0.0.1:9", pair.jihoon.now)
-    pair.world.run()
     assert pair.minji.texts(pair.conversation) == ["not from there"]
-    assert not core.counted
+    assert core.counted == {URL}
+
+
+def test_t058_a_copy_is_found_old_at_each_relay_by_itself(pair: Pair, tmp_path: Path) -> None:
+    """T-058, HT-M-070: neither the own relay's silence nor many starts elsewhere let it use a key again."""
+    other = "ws://127.0.0.1:7711"
+    relay = pair.world.relays[other] = SimulatedRelay(day=START // DAY)
+    daniel = pair.world.person("Daniel", relay=other)
+    pair.world.run()
+    there = pair.world.befriend(daniel, pair.jihoon)
+    pair.jihoon.copy_to(tmp_path / "copy")
+    own = pair.world.relays.pop(URL)  # the original meets the other relay only
+    pair.jihoon.restart()
+    pair.world.settle()
+    pair.jihoon.send(there, "of the original")
+    pair.world.settle()
+    pair.world.relays[URL] = own
+    del pair.world.relays[other]
+    pair.jihoon.put_back(tmp_path / "copy")
+    for _ in range(3):  # more starts than the original counted there
+        pair.jihoon.restart()
+        pair.world.settle()
+    pair.jihoon.send(there, "of the copy")
+    assert "profile.old-copy" not in pair.jihoon.alarms()
+    pair.world.relays[other] = relay
+    for person in (daniel, pair.jihoon):
+        person.online()
+    pair.world.settle(3600)
+    assert "profile.old-copy" in pair.jihoon.alarms()
+    assert sorted(daniel.texts(there)) == ["of the copy", "of the original"]
+    assert not [alarm for alarm in daniel.alarms() if alarm.startswith("message.")]
+    assert {chat.state for chat in pair.jihoon.engine.chats().chats} == {"joined"}
 
 
 def test_starts_of_strangers_do_not_parse(pair: Pair) -> None:
@@ -205,6 +259,6 @@ def test_starts_of_strangers_do_not_parse(pair: Pair) -> None:
     pair.jihoon.restart()
     pair.world.settle()
     assert pair.jihoon.alarms() == []
-    assert starts.last(pair.jihoon.engine._core).number < 9
+    assert starts.last(pair.jihoon.engine._core, URL).number < 9
     assert pair.jihoon.engine._core.db.first(Outgoing, "kind = ?", OutboxKind.START) is None
     assert URL in pair.jihoon.pipes

@@ -104,12 +104,11 @@ class Core:
         self.events: list[events.Event] = []
         self.received = 0  # people's messages received since the profile was opened
         self.run = secrets.token_bytes(16)  # this process
-        self.began_at: int | None = None  # when a relay was reached first
-        self.cleared = False  # this copy of the profile is not an old one: it may number and encrypt (HT-M-071)
+        self.counted: set[str] = set()  # relays where this start stands: for them it may number and encrypt (HT-M-071)
         self.elsewhere = False  # another copy began while this one is open
         self.counted_at, self.sent_at_start = 0, 0
-        self.counted = False  # this start stands at an own relay
-        self.start_refusals = self.start_failures = 0
+        self.start_refusals: dict[str, int] = {}  # of a start, by relay
+        self.count_again_at: int | None = None
         self.patience = patience or Patience()
         self.sent = 0  # outbox frames stored since the profile was opened
         self._groups: dict[ConversationId, mls.Group] = {}

@@ -23,7 +23,6 @@ from hanatalk.client.engine import (
     moving,
     relays,
     sending,
-    starts,
     timers,
     views,
     whispers,
@@ -144,19 +143,20 @@ class Engine:
     def unreachable(self, url: str, now: int) -> None:
         """A relay was tried in vain (HT-M-066)."""
         now = self._at(now)
-        starts.failed(self._core, url, now)
         moving.failed(self._core, url, now)
         self._pump(now)
 
     def needed_relays(self) -> set[str]:
         """The wanted ones without which something cannot go on; the rest is only watched for a move."""
-        needed = "purpose NOT IN (?, ?) AND closed = 0"
+        needed = "purpose NOT IN (?, ?, ?) AND closed = 0"
         unasked = self._core.db.tuples(
             f"SELECT relay FROM channel WHERE closed = 0 EXCEPT SELECT relay FROM channel WHERE {needed} "  # noqa: S608
-            "EXCEPT SELECT relay FROM outbox WHERE kind != ?",
+            "EXCEPT SELECT relay FROM outbox WHERE kind NOT IN (?, ?)",
             Purpose.FALLBACK,
             Purpose.RESYNC,
+            Purpose.START,
             OutboxKind.STATEMENT,
+            OutboxKind.START,
         )
         watched = {str(url) for (url,) in unasked} - {self.home_relay}
         return self.wanted_relays() - watched

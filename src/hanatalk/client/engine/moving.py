@@ -53,9 +53,11 @@ def attempt(core: Core, intent: Intent) -> None:
     """Make the move's commit. One of ours that waits for the old relay is given up for it (HT-M-067)."""
     row = core.conversation(intent.conversation)
     found = _target(core, row)
-    if found is None or not sending.may_send(core, row):
+    if found is None or core.elsewhere or row.state != ConversationState.JOINED:
         return
     place, channel, _ = found
+    if channel.relay not in core.counted:
+        return
     with core.transaction():
         commits.give_up_pending(core, row)
         agreed = policy.parse([(policy.EXTENSION, row.policy)])

@@ -68,7 +68,7 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
             recovery.answered(link, event.channel_id)
         frame = core.db.first(Outgoing, "entry_id = ?", event.entry_id)
         if frame is not None and frame.kind == OutboxKind.START:
-            starts.stored(core, frame, now)
+            starts.stored(core, frame, event.seq)
         elif frame is not None and frame.stored_seq is None:
             sending.stored(core, frame, event.seq, now)
     elif isinstance(event, wire.CaughtUp):
@@ -102,10 +102,7 @@ def _hello(core: Core, url: str, link: Link, event: wire.HelloAnswered, now: int
         # Channels go on with the key their conversation agreed on; only new invites use the new one.
         core.notice(events.Alarm(conversation=None, code="relay.key-changed"), now)
     core.db.execute("INSERT OR REPLACE INTO relay (url, key) VALUES (?, ?)", url, event.relay_key)
-    if core.began_at is None:
-        core.began_at = now
-    if url in core.own_relays():
-        starts.listen(core, url, event.relay_key, now)
+    starts.greeted(core, url)
 
 
 def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None:
@@ -238,6 +235,7 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
     if not link.ready or link.over:
         return
     if link.rescan and now >= link.retry_at:
+        starts.listen(core, url, now)
         _open_channels(core, url, link)
         link.rescan = False  # only now: if the disk says no, the channels are looked for again
     for channel, seq in link.acknowledge.items():
@@ -267,7 +265,7 @@ def _open_channels(core: Core, url: str, link: Link) -> None:
 
 def _append(core: Core, url: str, link: Link) -> None:
     waiting: set[ChannelId] = set()
-    first = 0 if core.cleared else OutboxKind.COMMIT  # before, whatever continues a conversation waits (HT-M-071)
+    first = 0 if url in core.counted else OutboxKind.COMMIT  # what continues a conversation waits (HT-M-071)
     for frame in core.db.find(
         Outgoing,
         "relay = ? AND stored_seq IS NULL AND kind > ? ORDER BY number LIMIT ?",

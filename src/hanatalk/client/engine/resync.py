@@ -276,7 +276,7 @@ def due(core: Core, now: int) -> None:
             )
             if row.state == ConversationState.JOINED:
                 state(core, row, now)
-    if not core.cleared or core.elsewhere:
+    if not core.counted or core.elsewhere:
         return  # an old copy counts its start first; one that is open elsewhere asks for nothing (HT-M-073)
     for mine in core.db.find(Resync, "ask_at <= ?", now):
         row = core.conversation(mine.conversation)

@@ -93,7 +93,12 @@ def send_numbered(
 
 def may_send(core: Core, row: Conversation) -> bool:
     """Whether something may be numbered and encrypted in this conversation now (HT-M-056, HT-M-071)."""
-    return core.cleared and not core.elsewhere and row.state == ConversationState.JOINED
+    return not core.elsewhere and row.state == ConversationState.JOINED and _counted(core, row)
+
+
+def _counted(core: Core, row: Conversation) -> bool:
+    channel = core.channel(row.channel)
+    return channel is not None and channel.relay in core.counted
 
 
 def _next_held(core: Core, conversation: ConversationId) -> int:
@@ -373,7 +378,7 @@ def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, s
 
     :param stored_before: only those that a relay stored before this time (its copy has expired)
     """
-    own = core.identity.device.key
+    own, row = core.identity.device.key, core.conversation(conversation)
     others = [member for member in core.members(conversation) if member.device != own]
     if not others or len(others) > BURN_LIMIT:
         return 0
@@ -397,7 +402,7 @@ def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, s
         before,
         core.clock.wall(now) - GIVE_UP,
     )
-    if not core.cleared:  # once the start is counted; known even if this process ends before (HT-M-071)
+    if not _counted(core, row):  # once the start is counted; known even if this process ends before (HT-M-071)
         core.db.execute(
             "UPDATE message SET stored_at = NULL WHERE conversation = ? AND device = ? AND counter > ? "
             "AND stored_at <= ?",

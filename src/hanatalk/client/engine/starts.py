@@ -1,7 +1,7 @@
-"""Is this profile an old copy? A counter at the own relay, written at every start (HT-M-070 … HT-M-074).
+"""Is this profile an old copy? A counter at every relay it talks at, written at every start (HT-M-070 … HT-M-074).
 
-Keys that an old copy would use again were used already. So nothing is numbered or encrypted before the counter was read
-and written; whoever finds a higher one is old, and asks to be added again everywhere.
+Keys that an old copy would use again were used already. So nothing is numbered or encrypted for a relay before the
+counter there was read and written; whoever finds a higher one is old, and asks to be added again everywhere.
 """
 
 from typing import Annotated
@@ -20,9 +20,9 @@ from hanatalk.wire.events import EntryReceived
 OWNER = b"start"  # of the channels and frames
 SETTING = "start"
 AHEAD = "start-ahead"  # a start that this copy does not know of
-WAIT = 60_000  # milliseconds for an own relay to be reached; then this device goes on unchecked
-FAILURES = 2  # of an own relay in a row, while another is reached
-REFUSALS = 5  # by the turn, of one process
+OLD = "old-copy"  # the process that found itself to be one
+REFUSALS = 5  # by the turn, in a row
+PAUSE = 60_000  # milliseconds after them
 AGAIN = 3_600_000  # milliseconds after which a device that sends counts on
 
 
@@ -34,30 +34,48 @@ class Start(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     run: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
 
-def last(core: Core) -> Start:
-    """The last start that this copy of the profile knows of."""
-    raw = core.db.setting(SETTING)
+def last(core: Core, relay: str) -> Start:
+    """The last start that this copy of the profile knows to have been counted at a relay."""
+    raw = core.db.setting(f"{SETTING} {relay}") or core.db.setting(SETTING)  # the latter: as of 0.1.0
     return msgspec.msgpack.decode(raw, type=Start) if raw is not None else Start(1, 0, bytes(16))
 
 
-def _ahead(core: Core) -> int:
-    return int.from_bytes(core.db.setting(AHEAD) or b"")
+def _put(core: Core, relay: str, start: Start) -> None:
+    core.db.put_setting(f"{SETTING} {relay}", msgspec.msgpack.encode(start))
 
 
-def listen(core: Core, url: str, key: RelayKey, now: int) -> None:
-    """An own relay answered: its channel for the counter is read (HT-M-070)."""
-    at = keys.start(core.identity.device.seed, key)
+def _ahead(core: Core, relay: str) -> int:
+    return int.from_bytes(core.db.setting(f"{AHEAD} {relay}") or b"")
+
+
+def greeted(core: Core, url: str) -> None:
+    """A relay answered: what an earlier process or connection wanted to count there is over."""
+    core.db.execute("DELETE FROM outbox WHERE owner = ? AND relay = ?", OWNER, url)
+
+
+def listen(core: Core, url: str, now: int) -> None:
+    """Have a channel for the counter wherever something may be encrypted for (HT-M-070)."""
+    key = core.db.value("SELECT key FROM relay WHERE url = ?", url)
+    if not isinstance(key, bytes) or not _talks_at(core, url):
+        return
+    at = keys.start(core.identity.device.seed, RelayKey(key))
     if core.channel(at.channel) is None:
-        core.db.execute("DELETE FROM channel WHERE purpose = ? AND relay = ?", Purpose.START, url)
-        key_packages.listen(core, at.channel, Purpose.START, OWNER, url, at, now)
-    core.db.execute("DELETE FROM outbox WHERE owner = ? AND relay = ?", OWNER, url)  # of a process that is gone
+        with core.transaction():
+            core.db.execute("DELETE FROM channel WHERE purpose = ? AND relay = ?", Purpose.START, url)
+            key_packages.listen(core, at.channel, Purpose.START, OWNER, url, at, now)
+
+
+def _talks_at(core: Core, url: str) -> bool:
+    talks = "SELECT 1 FROM channel WHERE relay = ? AND purpose IN (?, ?) AND closed = 0"
+    return url in core.own_relays() or bool(core.db.value(talks, url, Purpose.ERA, Purpose.FALLBACK))
 
 
 def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
     """A start: of this process, an earlier one, or of another copy."""
+    relay = channel.relay
     own = core.db.first(Outgoing, "channel = ? AND entry = ?", channel.channel, event.entry)
     if own is not None:
-        stored(core, own, now)
+        _counted(core, own, now)
     try:
         kind, body = sealing.unseal(
             channel.seal_key,
@@ -69,93 +87,108 @@ def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
         start = msgspec.msgpack.decode(body, type=Start) if kind is sealing.BodyKind.START else None
     except (ContentError, msgspec.DecodeError):
         start = None  # the relay's own making
-    known = last(core)
+    known = last(core, relay)
     if start is not None and (start.number > known.number or (start.number == known.number and start.run != known.run)):
-        core.db.put_setting(AHEAD, max(_ahead(core), start.number).to_bytes(8))  # the next process counts on from it
-        if core.cleared:
+        ahead = max(_ahead(core, relay), start.number)  # the next process counts on from it
+        core.db.put_setting(f"{AHEAD} {relay}", ahead.to_bytes(8))
+        if relay in core.counted:
             _elsewhere(core, now)
-    link = core.links.get(channel.relay)
-    if not core.counted and link is not None and channel.channel in link.caught_up:
-        check(core, channel, now)
+    link = core.links.get(relay)
+    if link is not None and channel.channel in link.caught_up:
+        _check(core, channel, now)
 
 
-def check(core: Core, channel: Channel, now: int) -> None:
+def _check(core: Core, channel: Channel, now: int) -> None:
     """The counter is read to its head: is this copy old? Then count this start (HT-M-071)."""
-    if core.counted or core.elsewhere:
+    relay = channel.relay
+    if relay in core.counted or core.elsewhere:
         return
-    if _ahead(core) and not core.cleared:
-        _old_copy(core, now)
+    if ahead := _ahead(core, relay):
+        _put(core, relay, Start(1, ahead, core.run))
+        core.db.put_setting(f"{AHEAD} {relay}", bytes(8))
+        if core.db.setting(OLD) != core.run:  # once: what is joined after that has keys that no other copy has
+            core.db.put_setting(OLD, core.run)
+            _lose_everything(core, now)
     _count(core, channel)
 
 
 def forgotten(core: Core, channel: Channel) -> None:
     """The relay lost the counter: say it again, so that a later copy is noticed."""
-    if core.cleared and not core.elsewhere:
+    if channel.relay in core.counted and not core.elsewhere:
         _count(core, channel)
 
 
-def stored(core: Core, frame: Outgoing, now: int) -> None:
-    """A start is counted: from here on this copy is the one that goes on (HT-M-071)."""
+def stored(core: Core, frame: Outgoing, seq: int) -> None:
+    """A relay says that it holds a start. It counts when it comes back through the channel, as others will see it."""
+    core.db.execute("UPDATE outbox SET stored_seq = ? WHERE number = ?", seq, frame.number)
+
+
+def _counted(core: Core, frame: Outgoing, now: int) -> None:
+    """A start stands at a relay: there, this copy is the one that goes on (HT-M-071)."""
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
-    core.counted = True
-    if not core.cleared:
-        _clear(core, now)
+    core.start_refusals.pop(frame.relay, None)
+    if not core.counted:
+        core.counted_at, core.sent_at_start = now, core.sent
+    core.counted.add(frame.relay)
+    for (conversation,) in core.db.tuples(
+        "SELECT conversation.conversation FROM conversation JOIN channel ON channel.channel = conversation.channel "
+        "WHERE state = ? AND relay = ?",
+        ConversationState.JOINED,
+        frame.relay,
+    ):
+        if isinstance(conversation, bytes):
+            sending.publish_unconfirmed(core, ConversationId(conversation), now, stored_before=0)
+            sending.release(core, ConversationId(conversation), now)
 
 
 def read(core: Core, channel_id: ChannelId, now: int) -> None:
     """The relay says that a channel is read to its head."""
     channel = core.channel(channel_id)
     if channel is not None and channel.purpose == Purpose.START:
-        check(core, channel, now)
+        _check(core, channel, now)
 
 
 def refused(core: Core, frame: Outgoing, turn: int, now: int) -> None:
     """Another start came first (it was pushed before the refusal), or the entries that made the turn have expired."""
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
     core.db.execute("UPDATE channel SET turn = ? WHERE channel = ?", turn, frame.channel)
-    core.start_refusals += 1
-    if core.start_refusals <= REFUSALS:  # a relay that goes on refusing: see `due`
+    refusals = core.start_refusals.get(frame.relay, 0) + 1
+    core.start_refusals[frame.relay] = refusals
+    if refusals % REFUSALS:
         read(core, frame.channel, now)
-
-
-def failed(core: Core, url: str, now: int) -> None:
-    """An own relay was tried in vain while another was reached: what is said there need not wait for it (HT-M-074)."""
-    if core.cleared or url not in core.own_relays() or not any(link.ready for link in core.links.values()):
-        return
-    core.start_failures += 1
-    if core.start_failures >= FAILURES:
-        with core.transaction():
-            _go_on_unchecked(core, now)
-
-
-def _go_on_unchecked(core: Core, now: int) -> None:
-    core.emit(events.Alarm(conversation=None, code="profile.unchecked"))
-    _clear(core, now)
+    else:  # it goes on refusing: said, and tried again later (HT-M-074)
+        core.emit(events.Alarm(conversation=None, code="relay.stale-turn"))
+        core.count_again_at = now + PAUSE
 
 
 def due(core: Core, now: int) -> None:
-    """Go on unchecked when no own relay can be reached; count on while something is sent."""
-    if not core.cleared and core.began_at is not None and now >= core.began_at + WAIT:
+    """Try again where a relay refused; count on while something is sent."""
+    if core.count_again_at is not None and now >= core.count_again_at:
         with core.transaction():
-            _go_on_unchecked(core, now)
-    if core.cleared and not core.elsewhere and core.sent != core.sent_at_start and now >= core.counted_at + AGAIN:
+            core.count_again_at = None
+            for channel in core.db.find(Channel, "purpose = ? AND closed = 0", Purpose.START):
+                link = core.links.get(channel.relay)
+                waiting = core.db.value("SELECT 1 FROM outbox WHERE channel = ?", channel.channel)
+                if link is not None and channel.channel in link.caught_up and not waiting:
+                    _check(core, channel, now)
+    if core.counted and not core.elsewhere and core.sent != core.sent_at_start and now >= core.counted_at + AGAIN:
         with core.transaction():
             core.sent_at_start, core.counted_at = core.sent, now
             for channel in core.db.find(Channel, "purpose = ? AND closed = 0", Purpose.START):
-                _count(core, channel)
+                if channel.relay in core.counted:
+                    _count(core, channel)
 
 
 def next_due(core: Core) -> int | None:
-    if not core.cleared:
-        return core.began_at + WAIT if core.began_at is not None else None
-    if core.elsewhere or core.sent == core.sent_at_start:
-        return None
-    return core.counted_at + AGAIN
+    found = [core.count_again_at] if core.count_again_at is not None else []
+    if core.counted and not core.elsewhere and core.sent != core.sent_at_start:
+        found.append(core.counted_at + AGAIN)
+    return min(found, default=None)
 
 
 def _count(core: Core, channel: Channel) -> None:
-    start = Start(1, last(core).number + 1, core.run)
-    core.db.put_setting(SETTING, msgspec.msgpack.encode(start))
+    start = Start(1, last(core, channel.relay).number + 1, core.run)
+    _put(core, channel.relay, start)
     sealed = sealing.seal(
         channel.seal_key,
         channel.channel,
@@ -170,21 +203,8 @@ def _count(core: Core, channel: Channel) -> None:
     core.db.insert(msgspec.structs.replace(frame, is_commit=1, turn=row.turn))
 
 
-def _clear(core: Core, now: int) -> None:
-    core.cleared = True
-    core.counted_at, core.sent_at_start = now, core.sent
-    for (conversation,) in core.db.tuples(
-        "SELECT conversation FROM conversation WHERE state = ?", ConversationState.JOINED
-    ):
-        if isinstance(conversation, bytes):
-            sending.publish_unconfirmed(core, ConversationId(conversation), now, stored_before=0)
-            sending.release(core, ConversationId(conversation), now)
-
-
-def _old_copy(core: Core, now: int) -> None:
+def _lose_everything(core: Core, now: int) -> None:
     """Every conversation may have gone on without this copy; so may what it would join (HT-M-072)."""
-    core.db.put_setting(SETTING, msgspec.msgpack.encode(Start(1, _ahead(core), core.run)))
-    core.db.put_setting(AHEAD, bytes(8))
     core.notice(events.Alarm(conversation=None, code="profile.old-copy"), now)
     core.db.execute("UPDATE key_package SET stale = 1 WHERE used = 0")
     for (conversation,) in core.db.tuples(
