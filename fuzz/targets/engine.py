@@ -602,7 +602,7 @@ def _started() -> Attack:
 _KINDS: tuple[tuple[str, Callable[[], Attack], Callable[[], Iterator[bytes]], tuple[str, ...], int], ...] = (
     ("engine-content", _said, _sayings, ("receiving.entry", "content.parse"), 150),
     ("engine-hello", _introduced, _introductions, ("key_packages.remember",), 40),
-    ("engine-commit", _commit, _contexts, ("commits.arrived", "policy.check_commit"), 40),
+    ("engine-commit", _commit, _contexts, ("commits.arrived", "judging.check_commit"), 40),
     ("engine-offer", _offered, _offers, ("invites.taken",), 40),
     ("engine-welcome", _welcomed, _welcomes, ("invites.welcome_entry",), 40),
     ("engine-statement", _stated, _statements, ("resync.entry", "statements.parse"), 30),

@@ -31,6 +31,7 @@ COMMANDS = {
     "verify": "people",
     "lock": "locking",
     "wipe": "locking",
+    "group": "groups",
     "relay": "relays",
     "relay-pass": "access",
     "demo": "rehearsal",

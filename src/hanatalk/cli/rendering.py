@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from hanatalk.cli import shown
-from hanatalk.client.calls import Chat, Message
+from hanatalk.client.calls import Chat, MemberShown, Message
 
 Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
 
@@ -121,3 +121,9 @@ def _progress(message: Message, paint: Paint) -> str:
 def _one_line(text: str, longest: int = 60) -> str:
     line = " ".join(shown.text(text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def member(member: MemberShown, *, marks: Sequence[str], paint: Paint) -> str:
+    """Name, what is to be known of them, the account's beginning."""
+    said = f" ({', '.join(marks)})" if marks else ""
+    return f"{paint(shown.name(member.name), BOLD)}{said}  {paint(member.account[:8], DIM)}"

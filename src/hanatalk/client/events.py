@@ -106,6 +106,42 @@ class MemberJoined(msgspec.Struct, frozen=True, kw_only=True, tag="member", tag_
     name: str
 
 
+class MemberLeft(msgspec.Struct, frozen=True, kw_only=True, tag="member-left", tag_field="event"):
+    """A person is no longer part of a group: an admin (`by`) removed them, or carried out their leaving."""
+
+    conversation: str
+    account: str
+    name: str
+    by: str
+
+
+class RoleChanged(msgspec.Struct, frozen=True, kw_only=True, tag="role", tag_field="event"):
+    """A person became an admin of a group, or is none any more."""
+
+    conversation: str
+    account: str
+    name: str
+    admin: bool
+
+
+class GroupChanged(msgspec.Struct, frozen=True, kw_only=True, tag="group", tag_field="event"):
+    """A group's name, or what its members may do, was changed by `by`."""
+
+    conversation: str
+    name: str
+    by: str
+
+
+class ChangeVoid(msgspec.Struct, frozen=True, kw_only=True, tag="change-void", tag_field="event"):
+    """Something this device wanted in a group cannot be done any more: `change` is ``add``, ``remove``, ``promote``,
+    ``demote``, ``rename`` or ``rights``; `name` whom or what it was about; `code` says why."""
+
+    conversation: str
+    change: str
+    name: str
+    code: str
+
+
 class MemberRejoined(msgspec.Struct, frozen=True, kw_only=True, tag="rejoined", tag_field="event"):
     """A device of this person could no longer follow and was added again; the safety number is the same."""
 
@@ -157,6 +193,10 @@ Event = (
     | EntryDamaged
     | Alarm
     | MemberJoined
+    | MemberLeft
+    | RoleChanged
+    | GroupChanged
+    | ChangeVoid
     | MemberRejoined
     | ConversationChanged
     | OwnMissing

@@ -30,6 +30,8 @@ class ConversationState(enum.IntEnum):
     JOINED = 1
     BROKEN = 2
     ARRIVING = 3
+    LEAVING = 4  # this account asked to be removed; nothing is sent any more
+    REMOVED = 5  # no member any more: what is here stays readable
 
 
 class Purpose(enum.IntEnum):
@@ -83,6 +85,19 @@ class OutboxKind(enum.IntEnum):
     INVITE = 6
     STATEMENT = 7
     START = 8
+    PIECE = 0  # of a commit that is larger than one entry; goes before it
+
+
+class ChangeKind(enum.IntEnum):
+    """What somebody wants changed in a group."""
+
+    ADD = 1
+    REMOVE = 2
+    LEFT = 3  # the account asked for its removal
+    PROMOTE = 4
+    DEMOTE = 5
+    RENAME = 6
+    RIGHTS = 7
 
 
 class IntentKind(enum.IntEnum):
@@ -92,6 +107,7 @@ class IntentKind(enum.IntEnum):
     NEW_ERA = 2
     READMIT = 3
     MOVE = 4
+    CHANGE = 5  # of a group: the `change` rows
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -122,6 +138,7 @@ class Conversation(Row, frozen=True):
     updated_at: int
     receipt_due: int | None = None
     receipt_sent: int = 0
+    base: int = 0
 
 
 class Member(Row, frozen=True):
@@ -322,6 +339,39 @@ class Intent(Row, frozen=True):
     digest: bytes | None = None
 
 
+class Change(Row, frozen=True):
+    table: ClassVar = "change"
+    number: int | None
+    conversation: ConversationId
+    kind: int
+    account: AccountId | None
+    value: bytes | None = None
+    digest: bytes | None = None
+
+
+class Adding(Row, frozen=True):
+    table: ClassVar = "adding"
+    conversation: ConversationId
+    ref: bytes
+    account: AccountId
+    key_package: bytes
+
+
+class PendingWelcome(Row, frozen=True):
+    table: ClassVar = "pending_welcome"
+    conversation: ConversationId
+    welcome: bytes
+
+    def __repr__(self) -> str:
+        return "PendingWelcome(…)"
+
+
+class Joining(Row, frozen=True):
+    table: ClassVar = "joining"
+    conversation: ConversationId
+    ref: bytes
+
+
 class KeyPackage(Row, frozen=True):
     table: ClassVar = "key_package"
     ref: bytes
@@ -329,6 +379,8 @@ class KeyPackage(Row, frozen=True):
     expires_at: int
     used: int = 0
     stale: int = 0
+    given: ConversationId | None = None
+    suite: int = 0x004E
 
 
 class Invite(Row, frozen=True):
@@ -362,6 +414,8 @@ class ContactKeyPackage(Row, frozen=True):
     ref: bytes
     key_package: bytes
     expires_at: int
+    device: DeviceKey
+    suite: int
 
 
 class Resync(Row, frozen=True):

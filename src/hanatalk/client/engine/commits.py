@@ -11,7 +11,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, content, holes, keys, policy, recovery, sealing
+from hanatalk.client.engine import accounts, changes, content, holes, judging, keys, policy, recovery, sealing
 from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
 from hanatalk.client.engine.sending import era_channel, frame_for, may_send
 from hanatalk.errors import ContentError, HanaError, VerificationError
@@ -38,6 +38,8 @@ SEQ_LIMIT = 2**53 - 1
 STARTS_ERA = (IntentKind.NEW_ERA, IntentKind.READMIT, IntentKind.MOVE)
 RECEIPT_WAIT = 30_000  # milliseconds for the relay to sign what it has shown
 RETRY = 400  # milliseconds per leaf index: losers of a race try again one after the other
+RETRY_PLACES = 64  # leaf indices told apart
+LEFT_MOST = 8  # eras of a conversation that are watched after they are over, at most (HT-M-053)
 
 
 def want(core: Core, conversation: ConversationId, kind: IntentKind, not_before: int) -> None:
@@ -79,7 +81,7 @@ def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
     with core.transaction():
         allowed = _allowed(core, row, intent)
         if allowed is not None:
-            _commit(core, row, channel, allowed, shown)
+            _commit(core, row, channel, allowed, shown, now)
 
 
 def _goes_without(core: Core, link: Link, channel: Channel, intent: Intent, now: int) -> bool:
@@ -108,7 +110,7 @@ def _allowed(core: Core, row: Conversation, intent: Intent) -> Intent | None:
     Out of path-only commits, an admin starts a new era instead; anybody else waits for one.
     """
     own = next(member for member in core.members(row.conversation) if member.leaf == row.own_leaf)
-    if intent.kind != IntentKind.UPDATE or own.path_commits < policy.PATH_COMMITS_PER_ERA:
+    if intent.kind != IntentKind.UPDATE or own.path_commits < judging.PATH_COMMITS_PER_ERA:
         return intent
     core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind)
     if not policy.parse([(policy.EXTENSION, row.policy)]).is_admin(core.identity.account):
@@ -118,16 +120,38 @@ def _allowed(core: Core, row: Conversation, intent: Intent) -> Intent | None:
     return renewed
 
 
-def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, shown: Signed | None) -> None:
+def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, shown: Signed | None, now: int) -> None:
     receipt = shown.seq.to_bytes(8) + shown.control_hash + shown.signature if shown else None
-    context = content.CommitContext(1, intent.kind in STARTS_ERA, receipt)
     group = core.group(row.conversation)
     again = _to_readmit(core, row, intent)
     adds = [again.key_package] if again is not None else []
     removes = [member.leaf for member in core.members(row.conversation) if again and member.device == again.device]
-    made = group.commit(adds=adds, removes=removes, self_update=True, aad=content.encode(context))
+    folded = None
+    if intent.kind == IntentKind.CHANGE:
+        folded = changes.fold(core, row, group.suite, now)
+        if folded is None:
+            core.db.execute(
+                "DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.CHANGE
+            )
+            return
+        adds, removes = [adding.key_package for adding in folded.adds], folded.removes
+    context = content.CommitContext(
+        1,
+        intent.kind in STARTS_ERA or (folded is not None and folded.membership),
+        receipt,
+        changes.people(core, folded) if folded is not None else [],
+    )
+    made = group.commit(
+        adds=adds,
+        removes=removes,
+        self_update=True,
+        extensions=folded.extensions if folded is not None else None,
+        aad=content.encode(context),
+    )
     if again is not None:
         core.db.put(msgspec.structs.replace(again, welcome=made.welcome))
+    if folded is not None:
+        changes.pending(core, folded, row.conversation, made.digest, made.welcome)
     core.db.mls_write(row.conversation, made.writes)
     entry = sealing.seal(
         channel.seal_key,
@@ -158,6 +182,7 @@ def give_up_pending(core: Core, row: Conversation) -> None:
         core.db.mls_write(row.conversation, group.pending_discard())
     core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
     core.db.execute("UPDATE intent SET digest = NULL WHERE conversation = ?", row.conversation)
+    changes.lost_race(core, row.conversation)
 
 
 def _to_readmit(core: Core, row: Conversation, intent: Intent) -> Readmission | None:
@@ -172,7 +197,7 @@ def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, s
     digest = hashlib.sha256(message).digest()
     intent = core.db.first(Intent, "conversation = ? AND digest = ?", row.conversation, digest)
     group = core.group(row.conversation)
-    new_era = intent is not None and intent.kind in STARTS_ERA
+    new_era = intent is not None and (intent.kind in STARTS_ERA or changes.starts_era(core, row.conversation, digest))
     secret = group.pending_export(keys.ERA_LABEL, b"", 32) if new_era else None
     core.db.mls_write(row.conversation, group.pending_merge())
     core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
@@ -180,7 +205,8 @@ def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, s
     if new_era:
         core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.UPDATE)
     core.db.execute("UPDATE conversation SET updated_at = ? WHERE conversation = ?", now, row.conversation)
-    _merged(core, row, group, committer=row.own_leaf, secret=secret, channel=channel, seq=seq, now=now)
+    own = core.identity.account
+    _merged(core, row, group, committer=row.own_leaf, by=own, secret=secret, channel=channel, seq=seq, now=now)
     return IntentKind(intent.kind) if intent is not None else None
 
 
@@ -191,7 +217,7 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     """
     group = core.group(row.conversation)
     members = {
-        member.leaf: policy.Leaf(
+        member.leaf: judging.Leaf(
             member.leaf, member.account, member.device, member.height, member.signature_key, member.path_commits
         )
         for member in core.members(row.conversation)
@@ -200,8 +226,13 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     agreed = policy.parse([(policy.EXTENSION, row.policy)])
     core.db.mls_write(row.conversation, staged.writes)
     try:
-        context = policy.check_commit(
-            staged, policy=agreed, members=members, chains=chains, at=_fallback_key(agreed, channel)
+        context = judging.check_commit(
+            staged,
+            agreed=agreed,
+            members=members,
+            chains=chains,
+            suite=group.suite,
+            at=_fallback_key(agreed, channel),
         )
     except (VerificationError, ContentError) as error:
         core.db.mls_write(row.conversation, group.staged_drop())
@@ -217,15 +248,30 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
         core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
         core.db.execute(
             "UPDATE intent SET digest = NULL, not_before = ? WHERE conversation = ? AND digest IS NOT NULL",
-            now + RETRY * (1 + row.own_leaf),
+            now + RETRY * (1 + row.own_leaf % RETRY_PLACES),
             row.conversation,
         )
+        changes.lost_race(core, row.conversation)
+    for person in context.people:
+        hear_of(core, accounts.verify_chain(person.chain), person.name)
     if context.new_era:
         core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.NEW_ERA)
     secret = group.staged_export(keys.ERA_LABEL, b"", 32) if context.new_era else None
     core.db.mls_write(row.conversation, group.staged_merge())
-    _merged(core, row, group, committer=staged.sender, secret=secret, channel=channel, seq=seq, now=now)
+    by = members[staged.sender].account
+    _merged(core, row, group, committer=staged.sender, by=by, secret=secret, channel=channel, seq=seq, now=now)
     return True
+
+
+def hear_of(core: Core, chain: accounts.Chain, name: str) -> None:
+    """Another member says who an account is. Its name is hearsay until it says it itself; a chain that forks from the
+    known one is an alarm, and not taken (HT-M-004)."""
+    if chain.account == core.identity.account:
+        return
+    try:
+        core.remember_account(chain, core.name(chain.account) or name)
+    except VerificationError as error:
+        core.emit(events.Alarm(conversation=None, code=error.code))
 
 
 def _fallback_key(agreed: policy.Policy, channel: Channel) -> bytes | None:
@@ -301,6 +347,7 @@ def _merged(
     group: mls.Group,
     *,
     committer: int,
+    by: AccountId,
     secret: bytes | None,
     channel: Channel,
     seq: int,
@@ -310,15 +357,17 @@ def _merged(
     conversation = row.conversation
     core.db.execute("UPDATE control SET merged = 1 WHERE channel = ? AND seq = ?", channel.channel, seq)
     agreed = policy.parse(group.extensions())
+    people = {member.account for member in core.members(conversation)}
     core.db.execute(
         "UPDATE conversation SET epoch = ?, policy = ? WHERE conversation = ?",
         group.epoch,
         policy.encode(agreed),
         conversation,
     )
+    old = policy.of(row.policy)
     if secret is not None:
         core.db.execute("UPDATE member SET path_commits = 0 WHERE conversation = ?", conversation)
-    else:
+    elif agreed == old:
         core.db.execute(
             "UPDATE member SET path_commits = path_commits + 1 WHERE conversation = ? AND leaf = ?",
             conversation,
@@ -335,30 +384,44 @@ def _merged(
             Purpose.FALLBACK,
         )
         start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
+        core.db.execute(
+            "UPDATE channel SET closed = ? WHERE owner = ? AND closed = ? AND channel NOT IN (SELECT channel FROM "
+            "channel "
+            "WHERE owner = ? AND closed = ? ORDER BY since_epoch DESC LIMIT ?)",
+            Closed.CLOSED,
+            conversation,
+            Closed.LEFT,
+            conversation,
+            Closed.LEFT,
+            LEFT_MOST,
+        )
+    if agreed.kind is policy.Kind.GROUP:
+        now_in = {member.account for member in core.members(conversation)}
+        changes.tell(core, row, before=(old, people), after=(agreed, now_in), by=by, now=now)
 
 
 def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -> None:
     """Bring the member table in line with the tree. Credentials were verified before the commit was merged."""
     known = {member.leaf: member for member in core.members(conversation)}
+    devices = {member.device: member for member in known.values()}
     present = set()
     for leaf in group.roster():
         present.add(leaf.leaf)
         found = accounts.read_credential(leaf.credential)
-        before = known.get(leaf.leaf)
-        same = before is not None and before.device == found.device
-        core.db.put(
-            Member(
-                conversation,
-                leaf.leaf,
-                AccountId(found.account),
-                DeviceKey(found.device),
-                found.height,
-                leaf.signature_key,
-                before.since_epoch if before is not None and same else group.epoch,
-                before.path_commits if before is not None and same else 0,
-                before.heard_epoch if before is not None and same else 0,
-            )
+        before = devices.get(DeviceKey(found.device))
+        member = Member(
+            conversation,
+            leaf.leaf,
+            AccountId(found.account),
+            DeviceKey(found.device),
+            found.height,
+            leaf.signature_key,
+            before.since_epoch if before is not None else group.epoch,
+            before.path_commits if before is not None else 0,
+            before.heard_epoch if before is not None else 0,
         )
+        if member != known.get(leaf.leaf):
+            core.db.put(member)
     for leaf_index in known.keys() - present:
         core.db.execute("DELETE FROM member WHERE conversation = ? AND leaf = ?", conversation, leaf_index)
 
@@ -388,7 +451,7 @@ def start_era(
             )
         )
     first = keys.era(secret, relays[0].relay_key).channel
-    core.db.execute("UPDATE conversation SET channel = ? WHERE conversation = ?", first, conversation)
+    core.db.execute("UPDATE conversation SET channel = ?, base = counter WHERE conversation = ?", first, conversation)
     core.rescan()
     return first
 

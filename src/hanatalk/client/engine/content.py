@@ -17,6 +17,8 @@ MENTIONS_LIMIT = 64  # people named in one text (HT-C-100)
 EMOJI_LIMIT = 64  # bytes of UTF-8 in one reaction (HT-C-105)
 EDITS_LIMIT = 100  # steps of one message's edits (HT-C-107)
 STICKER = r"^[A-Za-z0-9._:-]{1,64}\Z"  # an id, no text (HT-C-101)
+KEY_PACKAGES_LIMIT = 16  # in one message (HT-C-080)
+PEOPLE_LIMIT = 5_000  # that one commit may add
 OPEN_END = 0  # `last` of a range that has no end: everything after `first`
 
 # Every way in which msgspec refuses bytes. Texts are decoded as they are met: bad UTF-8 in one is no `DecodeError`.
@@ -129,7 +131,27 @@ class Opened(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 
 Action = Reaction | Edit | Opened  # about another message
-Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | Action
+
+
+class KeyPackages(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=40):
+    """Fresh KeyPackages of the sender's device, in place of used ones (HT-C-080)."""
+
+    key_packages: Annotated[list[bytes], msgspec.Meta(max_length=KEY_PACKAGES_LIMIT)]
+
+
+class Leave(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=41):
+    """The sender's account wants to be removed from this group (HT-M-084)."""
+
+
+class Begins(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=42):
+    """For the device at `leaf` the sender's messages begin at number `first`: those before were sent to a roster
+    without it (HT-C-082). Not numbered."""
+
+    leaf: Leaf
+    first: Counter
+
+
+Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | KeyPackages | Leave | Begins | Action
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -143,12 +165,20 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
     body: msgspec.Raw
 
 
+class Person(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """An account as one member tells others of it: its chain, and the name it goes by."""
+
+    chain: list[bytes]
+    name: Annotated[str, msgspec.Meta(max_length=NAME_LIMIT)]
+
+
 class CommitContext(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The AAD of a commit (HT-M-034)."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     new_era: bool
     receipt: bytes | None = None  # the relay's last signed receipt, spec/01-relay.md
+    people: Annotated[list[Person], msgspec.Meta(max_length=PEOPLE_LIMIT)] = []  # chains of those added (HT-M-083)
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -161,7 +191,7 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _body = msgspec.msgpack.Decoder(Body)
 _commit_context = msgspec.msgpack.Decoder(CommitContext)
 _kind = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18}
+_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 40, 41, 42}
 encode = msgspec.msgpack.Encoder().encode
 
 

@@ -13,6 +13,7 @@ from hanatalk.client import calls, events
 from hanatalk.client.engine import (
     accounts,
     actions,
+    asking,
     commits,
     content,
     expiry,
@@ -29,7 +30,7 @@ from hanatalk.client.engine import (
 )
 from hanatalk.client.engine.core import Core, Identity, Link, Patience
 from hanatalk.errors import HanaError, StorageError, UsageError
-from hanatalk.ids import AccountId, ChannelId, MessageId
+from hanatalk.ids import AccountId, ChannelId, ConversationId, MessageId
 from hanatalk.localdb.database import Database
 from hanatalk.localdb.rows import Acceptance, Account, Conversation, IntentKind, Invite, Message, OutboxKind, Purpose
 from hanatalk.wire import events as wire
@@ -464,6 +465,31 @@ class Engine:
         done = views.read(self._core, views.resolve(self._core, conversation), now)
         self._follow_up(now)
         return done
+
+    def group(self, call: calls.GroupCall, now: int) -> ConversationId:
+        """Make or change a group. :raises UsageError: see `asking.carry_out`; :raises NetworkError:"""
+        now = self._at(now)
+        conversation = asking.carry_out(self._core, call, self._core.own_relays(), now)
+        self._follow_up(now)
+        return conversation
+
+    def group_done(self, conversation: ConversationId) -> calls.GroupDone:
+        """How it went so far."""
+        row = self._core.conversation(conversation)
+        return calls.GroupDone(
+            conversation=conversation.hex(),
+            name=self._core.conversation_name(row),
+            state="queued" if asking.waiting(self._core, conversation) else "done",
+        )
+
+    def group_relays(self, conversation: ConversationId) -> set[str]:
+        """Where a group is."""
+        channel = self._core.channel(self._core.conversation(conversation).channel)
+        return {channel.relay} if channel is not None else set()
+
+    def members(self, conversation: str) -> calls.MemberList:
+        """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
+        return asking.members(self._core, views.resolve(self._core, conversation))
 
     def verify(self, conversation: str, *, confirm: bool) -> calls.Safety:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``, ``verify.group``"""

@@ -20,6 +20,34 @@ def open_end(core: Core, conversation: ConversationId, device: DeviceKey) -> Non
         core.db.insert(Gap(conversation, device, first, content.OPEN_END))
 
 
+def begin(core: Core, row: Conversation, own: Member, sender: Member, base: int) -> None:
+    """The first time that anything of this device is heard in a group. Who joined with the current era, and met the
+    device there, asks for nothing that was numbered before it (HT-C-081)."""
+    conversation, device = row.conversation, sender.device
+    if core.db.value("SELECT 1 FROM stream WHERE conversation = ? AND device = ?", conversation, device):
+        return
+    era = core.channel(row.channel)
+    if era is not None and own.since_epoch == sender.since_epoch == era.since_epoch:
+        _move_on(core, conversation, device, base)
+
+
+def begins(core: Core, row: Conversation, sender: Member, first: int) -> None:
+    """For this device the sender's messages begin at `first`: what was missing before it never was ours (HT-C-082)."""
+    conversation, device = row.conversation, sender.device
+    known = stream(core, conversation, device)
+    if first > known.highest + 1:
+        return  # beyond what it ever sent
+    for gap in core.db.find(
+        Gap, "conversation = ? AND device = ? AND last > 0 AND first < ?", conversation, device, first
+    ):
+        core.db.execute(
+            "DELETE FROM gap WHERE conversation = ? AND device = ? AND first = ?", conversation, device, gap.first
+        )
+        if gap.last >= first:
+            core.db.insert(Gap(conversation, device, first, gap.last, gap.asked_at, gap.asked))
+    _move_on(core, conversation, device, known.highest)
+
+
 def counted(core: Core, row: Conversation, sender: Member, counter: int, now: int) -> None:
     """A numbered message is stored: open, narrow or close gaps, move the stream on."""
     conversation, device = row.conversation, sender.device

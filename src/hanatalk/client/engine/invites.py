@@ -9,8 +9,10 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import (
     accounts,
+    beginning,
     commits,
     content,
+    joining,
     key_packages,
     keys,
     links,
@@ -26,7 +28,6 @@ from hanatalk.localdb.rows import (
     Acceptance,
     Channel,
     Conversation,
-    ConversationState,
     IntentKind,
     Invite,
     KeyPackage,
@@ -38,8 +39,6 @@ from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.events import EntryReceived, EntryTaken
 
 EXPIRES_LEAST, EXPIRES_MOST = 60, 30 * 86_400  # seconds
-SPARE_KEY_PACKAGES = 2  # left with every contact
-SPARE_LIFETIME = 30 * DAY
 UPDATE_AFTER_JOIN = 1_000  # milliseconds
 VERIFICATION_CODES = frozenset(
     {
@@ -207,42 +206,10 @@ def _found(core: Core, agreed: policy.Policy, key_package: bytes, at: policy.Wel
     conversation = ConversationId(secrets.token_bytes(16))
     group, writes, welcome = key_packages.found(core, conversation, agreed, key_package)
     core.db.mls_write(conversation, writes)
-    _begin_conversation(core, conversation, group, agreed, now)
+    beginning.begin(core, conversation, group, agreed, now)
     key_packages.leave_welcome(core, conversation, at, welcome)
-    _greet(core, conversation, agreed.relays[0], now)
+    beginning.greet(core, conversation, agreed, now)
     return conversation
-
-
-def _begin_conversation(
-    core: Core, conversation: ConversationId, group: mls.Group, agreed: policy.Policy, now: int
-) -> None:
-    core.adopt(conversation, group)
-    core.db.insert(
-        Conversation(
-            conversation,
-            agreed.kind,
-            ConversationState.JOINED,
-            policy.encode(agreed),
-            group.epoch,
-            group.own_leaf,
-            0,
-            ChannelId(bytes(32)),
-            now,
-            now,
-        )
-    )
-    commits.refresh_roster(core, conversation, group)
-    secret = group.export_secret(keys.ERA_LABEL, b"", 32)
-    commits.start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
-    resync.begin(core, conversation, group, agreed.relays, now)
-
-
-def _greet(core: Core, conversation: ConversationId, relay: policy.Relay, now: int) -> None:
-    spare = [
-        key_packages.make(core, relay, expires_at=core.clock.wall(now) + SPARE_LIFETIME, now=now).key_package
-        for _ in range(SPARE_KEY_PACKAGES)
-    ]
-    sending.send_hello(core, conversation, spare, now=now)
 
 
 def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
@@ -251,7 +218,13 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
     if package is None or package.used:
         return
     try:
-        conversation, chain, again = _join(core, package, channel, event, now)
+        enclosed = _enclosed(channel, event)
+        staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref), ratchet_tree=enclosed.tree)
+        agreed = policy.parse(staged.extensions)
+        if agreed.kind is policy.Kind.GROUP:
+            joining.join(core, package, enclosed, staged, agreed, now)
+            return
+        conversation, chain, again = _join(core, package, enclosed, staged, agreed, now)
     except StorageError:
         raise  # the disk, not the Welcome: it comes again (T-083)
     except HanaError as error:
@@ -269,17 +242,15 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
     core.db.execute("UPDATE invite SET conversation = ? WHERE key_package = ?", conversation, package.ref)
     core.db.execute("DELETE FROM kept WHERE owner IN (SELECT invite FROM invite WHERE key_package = ?)", package.ref)
     agreed = policy.parse([(policy.EXTENSION, core.conversation(conversation).policy)])
-    _greet(core, conversation, agreed.relays[0], now)
+    beginning.greet(core, conversation, agreed, now)
     commits.want(core, conversation, IntentKind.UPDATE, now + UPDATE_AFTER_JOIN)
     core.emit(
         events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=core.name(chain.account))
     )
 
 
-def _join(
-    core: Core, package: KeyPackage, channel: Channel, event: EntryReceived, now: int
-) -> tuple[ConversationId, accounts.Chain, bool]:
-    """The conversation, the chain of who left the Welcome, and whether it was known before (HT-M-060)."""
+def _enclosed(channel: Channel, event: EntryReceived) -> key_packages.Enclosed:
+    """:raises ContentError: ``entry.damaged``"""
     kind, raw = sealing.unseal(
         channel.seal_key,
         channel.channel,
@@ -293,9 +264,19 @@ def _join(
         raise ContentError("entry.damaged") from None
     if kind is not sealing.BodyKind.WELCOME or enclosed.version != 1:
         raise ContentError("entry.damaged")
+    return enclosed
+
+
+def _join(
+    core: Core,
+    package: KeyPackage,
+    enclosed: key_packages.Enclosed,
+    staged: mls.StagedWelcome,
+    agreed: policy.Policy,
+    now: int,
+) -> tuple[ConversationId, accounts.Chain, bool]:
+    """The conversation, the chain of who left the Welcome, and whether it was known before (HT-M-060)."""
     chain = accounts.verify_chain(enclosed.chain)
-    staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref))
-    agreed = policy.parse(staged.extensions)
     conversation = ConversationId(staged.group_id)
     if len(conversation) != 16:
         raise ContentError("welcome.refused", why="group")
@@ -311,7 +292,7 @@ def _join(
             raise VerificationError("welcome.refused", why="leaf")
         people.add(account)
         devices.add(found.device)
-    if agreed.kind is not policy.Kind.DIRECT or len(staged.members) != 2 or people != set(agreed.admins):
+    if len(staged.members) != 2 or people != set(agreed.admins):
         raise ContentError("welcome.refused", why="members")
     if known is not None:
         resync.check_welcome(core, known, package.ref, agreed, devices)
@@ -321,7 +302,7 @@ def _join(
         resync.back(core, known, group, writes, agreed, now)
     else:
         core.db.mls_write(conversation, writes)
-        _begin_conversation(core, conversation, group, agreed, now)
+        beginning.begin(core, conversation, group, agreed, now)
     return conversation, chain, known is not None
 
 

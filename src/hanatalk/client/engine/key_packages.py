@@ -1,12 +1,13 @@
 """KeyPackages: own ones and where their Welcomes are left, others' checked and kept (HT-M-010 … HT-M-013)."""
 
 import secrets
+from typing import Annotated
 
 import msgspec
 
 from hanatalk import mls
-from hanatalk.client.engine import accounts, keys, links, policy, sealing
-from hanatalk.client.engine.core import Core, new_entry_id, new_reader
+from hanatalk.client.engine import accounts, content, keys, links, policy, sealing
+from hanatalk.client.engine.core import DAY, Core, new_entry_id, new_reader
 from hanatalk.errors import ContentError, HanaError
 from hanatalk.ids import ChannelId, ConversationId, DeviceKey, WriteToken
 from hanatalk.localdb.rows import Channel, ContactKeyPackage, KeyPackage, OutboxKind, Outgoing, Purpose
@@ -14,31 +15,48 @@ from hanatalk.wire.channels import read_verifier
 from hanatalk.wire.classes import EntryClass
 
 NOT_BEFORE_MARGIN = 3_600  # seconds: clocks differ
-CONTACT_KEY_PACKAGES = 8  # kept of each account
+CONTACT_KEY_PACKAGES = 8  # kept of each device
+SPARE = {mls.SUITE_X_WING: 3, mls.SUITE_X25519: 1}  # left with every contact
+SPARE_LIFETIME = 30 * DAY
+SPARE_RENEWED = 7 * DAY  # before they expire
 
 
 class Enclosed(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What lies in a Welcome channel: the Welcome and the chain of who made it."""
+    """What lies in a Welcome channel: the Welcome and the chain of who made it; into a group also the ratchet tree
+    and all its people (HT-M-086)."""
 
     version: int
     welcome: bytes
     chain: list[bytes]
+    tree: bytes | None = None
+    people: Annotated[list[content.Person], msgspec.Meta(max_length=content.PEOPLE_LIMIT)] = []
 
 
-def make(core: Core, relay: policy.Relay, *, expires_at: int, now: int) -> KeyPackage:
-    """Make and keep an own KeyPackage and listen where its Welcome will be left. `expires_at`, `now`: milliseconds."""
+def make(
+    core: Core,
+    relay: policy.Relay,
+    *,
+    expires_at: int,
+    now: int,
+    suite: int = mls.SUITE_X_WING,
+    given: ConversationId | None = None,
+) -> KeyPackage:
+    """Make and keep an own KeyPackage and listen where its Welcome will be left. `expires_at`, `now`: milliseconds.
+
+    :param given: the conversation in which it will be given away
+    """
     signer = mls.signer_new()
     at = keys.welcome(secrets.token_bytes(32), relay.relay_key)
     extension = policy.WelcomeAt(1, relay.url, read_verifier(at.read_token), at.write_token, at.seal_key)
     made = mls.key_package_new(
         signer,
-        suite=mls.SUITE_X_WING,
+        suite=suite,
         credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
         extensions=[(policy.WELCOME_EXTENSION, policy.encode(extension))],
         not_before=core.clock.wall(now) // 1000 - NOT_BEFORE_MARGIN,
         not_after=expires_at // 1000,
     )
-    row = KeyPackage(made.ref, made.key_package, expires_at)
+    row = KeyPackage(made.ref, made.key_package, expires_at, given=given, suite=suite)
     core.db.insert(row)
     core.db.mls_write(made.ref, made.writes)
     listen(core, at.channel, Purpose.WELCOME, made.ref, relay.url, at, now)
@@ -120,7 +138,11 @@ def found(
 
 def leave_welcome(core: Core, conversation: ConversationId, at: policy.WelcomeAt, welcome: bytes) -> None:
     """Put a Welcome into the outbox, for the channel that its KeyPackage names (HT-M-013)."""
-    enclosed = Enclosed(1, welcome, list(core.identity.chain.links))
+    leave(core, conversation, at, Enclosed(1, welcome, list(core.identity.chain.links)))
+
+
+def leave(core: Core, conversation: ConversationId, at: policy.WelcomeAt, enclosed: Enclosed) -> None:
+    """As `leave_welcome`, with all that belongs to it."""
     where = keys.WriteCapability(at.read_verifier, WriteToken(at.write_token), at.seal_key)
     entry = sealing.seal(
         where.seal_key,
@@ -156,11 +178,49 @@ def remember(core: Core, chain: accounts.Chain, found: list[bytes]) -> None:
             info, _ = inspected(key_package, chain)
         except HanaError:
             continue
-        core.db.put(ContactKeyPackage(chain.account, info.ref, key_package, info.not_after * 1000))
-    core.db.execute(
-        "DELETE FROM contact_key_package WHERE account = ? AND ref NOT IN "
-        "(SELECT ref FROM contact_key_package WHERE account = ? ORDER BY expires_at DESC LIMIT ?)",
-        chain.account,
-        chain.account,
-        CONTACT_KEY_PACKAGES,
-    )
+        found_device = DeviceKey(accounts.read_credential(info.credential).device)
+        core.db.put(
+            ContactKeyPackage(chain.account, info.ref, key_package, info.not_after * 1000, found_device, info.suite)
+        )
+        core.db.execute(
+            "DELETE FROM contact_key_package WHERE account = ? AND device = ? AND ref NOT IN "
+            "(SELECT ref FROM contact_key_package WHERE account = ? AND device = ? ORDER BY expires_at DESC LIMIT ?)",
+            chain.account,
+            found_device,
+            chain.account,
+            found_device,
+            CONTACT_KEY_PACKAGES,
+        )
+
+
+def spares(core: Core, conversation: ConversationId, relay: policy.Relay, now: int) -> list[bytes]:
+    """Fresh KeyPackages for a contact in place of used ones and those about to expire (HT-C-080). Makes what is
+    missing."""
+    made = []
+    for suite, wanted in SPARE.items():
+        left = core.db.number(
+            "SELECT count(*) FROM key_package WHERE given = ? AND suite = ? AND used = 0 AND expires_at > ?",
+            conversation,
+            suite,
+            core.clock.wall(now) + SPARE_RENEWED,
+        )
+        for _ in range(wanted - left):
+            expires_at = core.clock.wall(now) + SPARE_LIFETIME
+            row = make(core, relay, expires_at=expires_at, now=now, suite=suite, given=conversation)
+            made.append(row.key_package)
+    return made
+
+
+def of_contact(core: Core, chain: accounts.Chain, suite: int, now: int) -> list[ContactKeyPackage]:
+    """One usable KeyPackage for each device of an account, as far as there are some."""
+    found: dict[DeviceKey, ContactKeyPackage] = {}
+    for row in core.db.find(
+        ContactKeyPackage, "account = ? AND suite = ? ORDER BY expires_at DESC", chain.account, suite
+    ):
+        if row.device not in found:
+            try:
+                check(row.key_package, chain, core.clock.wall(now))
+            except HanaError:
+                continue
+            found[row.device] = row
+    return list(found.values())

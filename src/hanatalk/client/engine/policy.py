@@ -1,14 +1,13 @@
-"""The conversation's policy: a GroupContext extension that every client enforces on every commit (HT-M-032). Pure."""
+"""The conversation's policy: a GroupContext extension that `judging` enforces on every commit (HT-M-032). Pure."""
 
 import enum
 from typing import Annotated
 
 import msgspec
 
-from hanatalk.client.engine import accounts, content
-from hanatalk.errors import ContentError, VerificationError
+from hanatalk.client.engine import content
+from hanatalk.errors import ContentError
 from hanatalk.ids import AccountId, RelayKey
-from hanatalk.mls import StagedCommit
 
 EXTENSION = 0xF0A0  # GroupContext extension, private use range
 WELCOME_EXTENSION = 0xF0A1  # KeyPackage extension
@@ -21,6 +20,16 @@ class Kind(enum.IntEnum):
 
     DIRECT = 1
     GROUP = 2
+
+
+class Right(enum.IntFlag):
+    """What every member of a group may do, not only its admins (HT-M-081)."""
+
+    ADD = 1
+    RENAME = 2
+
+
+ALL_RIGHTS = int(Right.ADD | Right.RENAME)
 
 
 class Relay(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +51,7 @@ class Policy(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     name: Annotated[str, msgspec.Meta(max_length=content.NAME_LIMIT)] | None
     admins: Annotated[list[Thirty2], msgspec.Meta(min_length=1, max_length=256)]
     relays: Annotated[list[Relay], msgspec.Meta(min_length=1, max_length=8)]
+    rights: Annotated[int, msgspec.Meta(ge=0, le=ALL_RIGHTS)] = 0  # of every member: `Right`s
 
     def is_admin(self, account: bytes) -> bool:
         return account in self.admins
@@ -65,6 +75,11 @@ def direct(accounts_of: list[AccountId], *relays: Relay) -> Policy:
     return Policy(1, Kind.DIRECT, None, sorted(accounts_of), list(relays))
 
 
+def group(name: str, founder: AccountId, *relays: Relay, rights: int = 0) -> Policy:
+    """A group whose founder is its only admin."""
+    return Policy(1, Kind.GROUP, name, [founder], list(relays), rights)
+
+
 def encode(value: Policy | WelcomeAt) -> bytes:
     return msgspec.msgpack.encode(value)
 
@@ -83,6 +98,11 @@ def parse(extensions: list[tuple[int, bytes]]) -> Policy:
         raise ContentError("policy.malformed") from None
 
 
+def of(raw: bytes) -> Policy:
+    """The policy as a conversation's row holds it. :raises ContentError: ``policy.malformed``"""
+    return parse([(EXTENSION, raw)])
+
+
 def parse_welcome_at(extensions: list[tuple[int, bytes]]) -> WelcomeAt:
     """:raises ContentError: ``key-package.malformed``"""
     raw = _find(extensions, WELCOME_EXTENSION)
@@ -90,91 +110,6 @@ def parse_welcome_at(extensions: list[tuple[int, bytes]]) -> WelcomeAt:
         return msgspec.msgpack.decode(raw or b"", type=WelcomeAt)
     except content.MALFORMED:
         raise ContentError("key-package.malformed", why="extension") from None
-
-
-class Leaf(msgspec.Struct, frozen=True):
-    """A member as this client knows it before a commit."""
-
-    leaf: int
-    account: AccountId
-    device: bytes
-    height: int
-    signature_key: bytes
-    path_commits: int  # path-only commits of this leaf in the current era
-
-
-PATH_COMMITS_PER_ERA = 2  # HT-M-033
-
-
-def check_commit(
-    staged: StagedCommit,
-    *,
-    policy: Policy,
-    members: dict[int, Leaf],
-    chains: dict[AccountId, accounts.Chain],
-    at: bytes | None = None,
-) -> content.CommitContext:
-    """Judge a staged commit as every other client does (HT-M-032); own commits are judged before they are sent.
-
-    :param at: the key of the fallback relay that it came from; None: from the conversation's first
-    :param members: by leaf index, before the commit
-    :returns: the commit's context (its AAD)
-    :raises VerificationError, ContentError: the commit is not valid for anyone and is skipped
-    """
-    context = content.parse_commit_context(staged.aad)
-    committer = members.get(staged.sender)
-    if committer is None:
-        raise VerificationError("commit.stranger")
-    if policy.kind is Kind.DIRECT and (staged.adds or staged.removes):
-        _check_replacement(staged, context, members=members, chains=chains)
-    admin = policy.is_admin(committer.account)
-    if context.new_era and not admin:
-        raise VerificationError("commit.not-allowed", why="era")
-    if at is not None or staged.extensions is not None:
-        _check_move(staged, context, policy=policy, admin=admin, at=at)
-    for update in staged.updates:
-        before = members.get(update.leaf)
-        if before is None or update.leaf != staged.sender:
-            raise VerificationError("commit.not-allowed", why="update")
-        chain = chains.get(before.account)
-        if chain is None:
-            raise VerificationError("credential.not-in-chain")
-        now = accounts.verify_credential(update.credential, update.signature_key, chain)
-        if now.account != before.account or now.device != before.device or now.height < before.height:
-            raise VerificationError("commit.not-allowed", why="identity")
-    if not context.new_era and committer.path_commits >= PATH_COMMITS_PER_ERA:
-        raise VerificationError("commit.not-allowed", why="too-many")
-    return context
-
-
-def _check_replacement(
-    staged: StagedCommit,
-    context: content.CommitContext,
-    *,
-    members: dict[int, Leaf],
-    chains: dict[AccountId, accounts.Chain],
-) -> None:
-    """Another member's leaf may be replaced by a leaf of the same device, and nothing else (HT-M-032, HT-M-059)."""
-    if len(staged.adds) != 1 or len(staged.removes) != 1 or not context.new_era:
-        raise VerificationError("commit.not-allowed", why="members")
-    before, added = members.get(staged.removes[0]), staged.adds[0]
-    if before is None or before.leaf == staged.sender or before.account not in chains:
-        raise VerificationError("commit.not-allowed", why="members")
-    now = accounts.verify_credential(added.credential, added.signature_key, chains[before.account])
-    if now.account != before.account or now.device != before.device or now.height < before.height:
-        raise VerificationError("commit.not-allowed", why="members")
-
-
-def _check_move(
-    staged: StagedCommit, context: content.CommitContext, *, policy: Policy, admin: bool, at: bytes | None
-) -> None:
-    """At a fallback relay, and only there, an admin puts that relay first; nothing else changes (HT-M-065)."""
-    if at is None or staged.extensions is None or not admin or not context.new_era or staged.adds or staged.removes:
-        raise VerificationError("commit.not-allowed", why="policy")  # roles and names come with groups
-    new = parse(staged.extensions)
-    same = new == with_relays(policy, new.relays) and all(relay in policy.relays for relay in new.relays)
-    if not same or new.relays[0].key != at or len({relay.key for relay in new.relays}) != len(new.relays):
-        raise VerificationError("commit.not-allowed", why="policy")
 
 
 def with_relays(policy: Policy, relays: list[Relay]) -> Policy:

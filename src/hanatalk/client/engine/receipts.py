@@ -163,9 +163,11 @@ class Counts:
 
     def __init__(self, core: Core, conversation: Conversation, members: list[Member]) -> None:
         self._own = core.identity.account
-        self._people = {member.account for member in members}
+        self._people: dict[AccountId, int] = {}  # since which epoch
+        for member in members:
+            self._people[member.account] = min(member.since_epoch, self._people.get(member.account, member.since_epoch))
         self._account = {member.device: member.account for member in members}
-        self._devices = {member.device for member in members}
+        self._devices = {member.device: member.since_epoch for member in members}
         self._receipts: dict[DeviceKey, dict[DeviceKey, Receipt]] = {}
         for row in core.db.find(Receipt, "conversation = ?", conversation.conversation):
             self._receipts.setdefault(row.about, {})[row.device] = row
@@ -181,7 +183,8 @@ class Counts:
 
     def unread(self, message: Message) -> int:
         """People other than the sender, myself included, who have not read it."""
-        waiting = self._people - {message.account} - self._readers(message)
+        roster = {account for account, since in self._people.items() if since <= message.epoch}
+        waiting = roster - {message.account} - self._readers(message)
         if message.read:
             waiting.discard(self._own)
         return len(waiting)
@@ -193,7 +196,7 @@ class Counts:
         if self.unread(message) == 0:
             return "read"
         rows = self._receipts.get(message.device, {})
-        others = self._devices - {message.device}
+        others = {device for device, since in self._devices.items() if since <= message.epoch} - {message.device}
         told = message.counter > 0 and bool(others)
         if told and all((row := rows.get(device)) and row.decrypted >= message.counter for device in others):
             return "delivered"

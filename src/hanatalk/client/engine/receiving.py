@@ -20,10 +20,13 @@ from hanatalk.client.engine import (
     expiry,
     gaps,
     going,
+    groups,
     invites,
+    joining,
     key_packages,
     moving,
     placing,
+    policy,
     receipts,
     recovery,
     resync,
@@ -115,7 +118,7 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
     if own is not None and own.kind != OutboxKind.COMMIT:
         sending.stored(core, own, event.seq, now)  # the answer was lost, the entry was not
         return
-    if row.state == ConversationState.BROKEN:
+    if row.state in (ConversationState.BROKEN, ConversationState.REMOVED):
         return
     group = core.group(row.conversation)
     sealed_by_a_member = False
@@ -158,11 +161,16 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
                 resync.readmitted(core, row.conversation, now)
             elif done is IntentKind.MOVE:
                 moving.moved(core, row.conversation, own=True, now=now)
+            elif done is IntentKind.CHANGE:
+                groups.carried_out(core, row.conversation, now)
         placing.came_back(core, event)
     elif isinstance(result, mls.StagedCommit):
         if event.commit and event.entry_class is EntryClass.CONTROL:
             if not commits.arrived(core, row, channel, result, event.seq, now):
-                resync.lost(core, row.conversation, "conversation.replaced", now)
+                if row.kind == policy.Kind.GROUP and not _replaced(core, result):
+                    groups.removed(core, row.conversation, now)
+                else:
+                    resync.lost(core, row.conversation, "conversation.replaced", now)
             elif core.conversation(row.conversation).channel != row.channel and channel.purpose == Purpose.FALLBACK:
                 moving.moved(core, row.conversation, own=False, now=now)
         else:  # a commit counts only where the turn counts it
@@ -175,6 +183,12 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
         resync.readable(core, row.conversation)
         if event.entry_class is EntryClass.MESSAGE:
             _application(core, row, result, event, now)
+
+
+def _replaced(core: Core, staged: mls.StagedCommit) -> bool:
+    """Whether a commit that removes this leaf adds the same device again."""
+    own = core.identity.device.key
+    return any(accounts.read_credential(added.credential).device == own for added in staged.adds)
 
 
 def _is_later(error: mls.WrongEpoch) -> bool:
@@ -221,6 +235,13 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
         _damaged(core, row, event, error, now)
         return
     commits.heard(core, row, received.sender, received.epoch)
+    if row.kind == policy.Kind.GROUP:
+        joining.heard(core, row.conversation)
+        last = max(envelope.counter - 1, 0)  # without a line of its own, what comes first is the first
+        for line in envelope.receipts:
+            if line.leaf == sender.leaf:
+                last = min(line.read, envelope.counter - 1 if envelope.counter else line.decrypted)
+        gaps.begin(core, row, by_leaf[row.own_leaf], sender, last)
     recovery.no_longer(core, row.conversation)  # a Welcome for this group was heard
     receipts.apply(core, row, members, sender, envelope.receipts)
     if envelope.receipts:
@@ -234,6 +255,10 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
         sending.send_again(core, row, by_leaf[row.own_leaf], sender, body.ranges, now)
         receipts.tell_again(core, row.conversation)  # what was lost there may have been a receipt
         receipts.due(core, row, now, len(members))
+        return
+    if isinstance(body, content.Begins):
+        if body.leaf == row.own_leaf:
+            gaps.begins(core, row, sender, body.first)
         return
     if envelope.counter:
         _numbered(core, row, members, sender, envelope, body, now)
@@ -270,6 +295,10 @@ def _numbered(
     verdict = actions.judge(core, row, sender, body) if isinstance(body, content.Action) else None
     if verdict is actions.Verdict.FOREIGN:
         _alarm(core, row, "message.foreign-edit", now)
+    if isinstance(body, content.KeyPackages):
+        _key_packages(core, row, sender, body)
+    if isinstance(body, content.Leave) and row.kind == policy.Kind.GROUP:
+        groups.asked_to_leave(core, row, sender, now)
     text = body if isinstance(body, content.Text) else None
     recalled = expiry.asked_before(core, row.conversation, sender.account, message_id)
     if isinstance(body, content.Unknown):
@@ -369,9 +398,19 @@ def _hello(core: Core, row: Conversation, sender: Member, hello: content.Hello, 
     except VerificationError as error:
         _alarm(core, row, error.code, now)
         return False
-    key_packages.remember(core, chain, hello.key_packages)
-    core.emit(events.MemberJoined(conversation=row.conversation.hex(), account=sender.account.hex(), name=hello.name))
+    if row.kind == policy.Kind.DIRECT:
+        key_packages.remember(core, chain, hello.key_packages)
+        core.emit(
+            events.MemberJoined(conversation=row.conversation.hex(), account=sender.account.hex(), name=hello.name)
+        )
     return True
+
+
+def _key_packages(core: Core, row: Conversation, sender: Member, body: content.KeyPackages) -> None:
+    """A contact's fresh KeyPackages; only in a direct conversation, where they go to one person (HT-C-080)."""
+    chain = core.chain(sender.account)
+    if row.kind == policy.Kind.DIRECT and chain is not None:
+        key_packages.remember(core, chain, body.key_packages)
 
 
 def _alarm(core: Core, row: Conversation, code: str, now: int) -> None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from hanatalk.client import events
 from hanatalk.client.engine import (
+    beginning,
     commits,
     gaps,
     going,
@@ -265,7 +266,7 @@ def _open_channels(core: Core, url: str, link: Link) -> None:
 
 def _append(core: Core, url: str, link: Link) -> None:
     waiting: set[ChannelId] = set()
-    first = 0 if url in core.counted else OutboxKind.COMMIT  # what continues a conversation waits (HT-M-071)
+    first = -1 if url in core.counted else OutboxKind.COMMIT  # what continues a conversation waits (HT-M-071)
     for frame in core.db.find(
         Outgoing,
         "relay = ? AND stored_seq IS NULL AND kind > ? ORDER BY number LIMIT ?",
@@ -407,6 +408,7 @@ def chores(core: Core, now: int) -> None:
             going.give_up(core, row.conversation, core.clock.wall(now) - sending.GIVE_UP, now)
             receipts.repeat(core, row, now, after=sending.RELAY_KEEPS, within=sending.GIVE_UP)
             commits.renew(core, row, now)
+            beginning.replenish(core, row.conversation, now)
         core.db.execute(
             "UPDATE channel SET closed = 1 WHERE purpose = ? "
             "AND owner IN (SELECT invite FROM invite WHERE expires_at < ?)",

@@ -148,7 +148,7 @@ def lost(core: Core, conversation: ConversationId, code: str, now: int) -> None:
     :param code: why; said to the person
     """
     row = core.conversation(conversation)
-    if row.state == ConversationState.BROKEN:
+    if row.state in (ConversationState.BROKEN, ConversationState.REMOVED):
         return
     core.db.execute(
         "UPDATE conversation SET state = ?, receipt_due = NULL WHERE conversation = ?",

@@ -5,9 +5,9 @@ import secrets
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine import bodies, content, placing, receipts, recovery, sealing, timers
+from hanatalk.client.engine import bodies, content, placing, policy, receipts, recovery, sealing, timers
 from hanatalk.client.engine.core import DAY, Core, new_entry_id
-from hanatalk.errors import LocalError
+from hanatalk.errors import LocalError, UsageError
 from hanatalk.ids import ChannelId, ConversationId, MessageId
 from hanatalk.localdb.rows import (
     Channel,
@@ -50,10 +50,26 @@ def send_recall(core: Core, conversation: ConversationId, message: MessageId, *,
     send_numbered(core, conversation, content.Recall(message), now=now)
 
 
+def send_key_packages(core: Core, conversation: ConversationId, key_packages: list[bytes], *, now: int) -> None:
+    """Fresh KeyPackages for a contact (HT-C-080)."""
+    send_numbered(core, conversation, content.KeyPackages(key_packages), now=now)
+
+
+def send_leave(core: Core, conversation: ConversationId, *, now: int) -> None:
+    """Ask the group's admins to remove this account (HT-M-084)."""
+    send_numbered(core, conversation, content.Leave(), now=now)
+
+
+def send_begins(core: Core, row: Conversation, asker: Member, first: int, now: int) -> None:
+    """Tell a device where, for it, this device's messages begin (HT-C-082)."""
+    members = core.members(row.conversation)
+    _post_unnumbered(core, row, members, OutboxKind.REQUEST, content.Begins(asker.leaf, first), [], now)
+
+
 def send_numbered(
     core: Core,
     conversation: ConversationId,
-    body: content.Text | content.Hello | content.Recall | content.Action,
+    body: content.Text | content.Hello | content.Recall | content.KeyPackages | content.Leave | content.Action,
     *,
     now: int,
 ) -> Message:
@@ -64,6 +80,8 @@ def send_numbered(
     content.check_length(body)
     with core.transaction():
         row = core.conversation(conversation)
+        if row.state in (ConversationState.REMOVED, ConversationState.LEAVING):
+            raise UsageError("group.not-a-member")
         members = core.members(conversation)
         text = body if isinstance(body, content.Text) else None
         free = may_send(core, row)
@@ -93,7 +111,8 @@ def send_numbered(
 
 def may_send(core: Core, row: Conversation) -> bool:
     """Whether something may be numbered and encrypted in this conversation now (HT-M-056, HT-M-071)."""
-    return not core.elsewhere and row.state == ConversationState.JOINED and _counted(core, row)
+    standing = row.state in (ConversationState.JOINED, ConversationState.LEAVING)
+    return not core.elsewhere and standing and _counted(core, row)
 
 
 def _counted(core: Core, row: Conversation) -> bool:
@@ -135,18 +154,25 @@ def held(core: Core) -> int:
     return core.db.number("SELECT count(*) FROM message WHERE counter < 0")
 
 
-def _envelope(core: Core, row: Conversation, members: list[Member], message: Message, now: int) -> bytes:
+def _envelope(
+    core: Core, row: Conversation, members: list[Member], message: Message, now: int, *, gone: bool = False
+) -> bytes:
     lines = receipts.lines(core, row.conversation, members)
     if lines or row.receipt_due is not None:
         receipts.told(core, row.conversation, members, lines, now)
-    body = bodies.find(core, message)
+    body = bodies.find(core, message) if not gone else None
     return content.make(
         content.known_body(body) if body is not None else content.Tombstone(),  # HT-C-047
         message=message.message,
         counter=message.counter,
         sent_at=message.sent_at,
-        receipts=lines,
+        receipts=[*lines, _own_line(row, message.counter)] if row.kind == policy.Kind.GROUP else lines,
     )
+
+
+def _own_line(row: Conversation, counter: int) -> content.ReceiptLine:
+    """This device's last number, and the one when the era began (HT-C-025, HT-C-081)."""
+    return content.ReceiptLine(row.own_leaf, counter, row.base if row.kind == policy.Kind.GROUP else counter)
 
 
 def _post_message(core: Core, row: Conversation, members: list[Member], message: Message, now: int) -> None:
@@ -183,12 +209,12 @@ def _post_unnumbered(
     row: Conversation,
     members: list[Member],
     kind: OutboxKind,
-    body: content.Receipt | content.SendAgain,
+    body: content.Receipt | content.SendAgain | content.Begins,
     lines: list[content.ReceiptLine],
     now: int,
 ) -> None:
     message = MessageId(secrets.token_bytes(16))
-    last = content.ReceiptLine(row.own_leaf, row.counter, row.counter)  # so that a lost tail is noticed (HT-C-025)
+    last = _own_line(row, row.counter)  # so that a lost tail is noticed (HT-C-025)
     plaintext = content.make(body, message=message, counter=0, sent_at=core.clock.wall(now), receipts=[*lines, last])
     _post(core, row, members, kind=kind, plaintext=plaintext, message=None)
 
@@ -344,6 +370,8 @@ def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Ou
     if message is None:
         core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
         return
+    if message.stored_at is None:  # it never reached the roster that it was written for
+        core.db.execute("UPDATE message SET epoch = ? WHERE number = ?", row.epoch, message.number)
     fresh = _frame(
         core,
         row,
@@ -358,8 +386,13 @@ def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Ou
     core.db.insert(fresh)  # it keeps its place in the queue
 
 
-def publish_again(core: Core, conversation: ConversationId, messages: list[Message], now: int) -> int:
-    """Put messages into the outbox once more: same message id, same counter, encrypted anew (HT-C-032)."""
+def publish_again(
+    core: Core, conversation: ConversationId, messages: list[Message], now: int, *, as_of: int = 0
+) -> int:
+    """Put messages into the outbox once more: same message id, same counter, encrypted anew (HT-C-032).
+
+    :param as_of: epoch in which the newest member joined; of what was written before, only a Tombstone goes (HT-C-083)
+    """
     row = core.conversation(conversation)
     if not may_send(core, row):
         return 0
@@ -368,7 +401,8 @@ def publish_again(core: Core, conversation: ConversationId, messages: list[Messa
     for message in messages:
         if core.db.value("SELECT 1 FROM outbox WHERE message = ?", message.message):
             continue
-        _post_message(core, row, members, message, now)
+        plaintext = _envelope(core, row, members, message, now, gone=message.epoch < as_of)
+        _post(core, row, members, kind=OutboxKind.MESSAGE, plaintext=plaintext, message=message.message)
         count += 1
     return count
 
@@ -382,14 +416,24 @@ def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, s
     others = [member for member in core.members(conversation) if member.device != own]
     if not others or len(others) > BURN_LIMIT:
         return 0
-    confirmed = min(
-        core.db.number(
-            "SELECT decrypted FROM receipt WHERE conversation = ? AND about = ? AND device = ?",
-            conversation,
-            own,
-            member.device,
-        )
-        for member in others
+    newest = max(member.since_epoch for member in others)  # what is older was not written for all of them (HT-C-083)
+    before_newest = core.db.number(
+        "SELECT max(counter) FROM message WHERE conversation = ? AND device = ? AND epoch < ?",
+        conversation,
+        own,
+        newest,
+    )
+    confirmed = max(
+        before_newest,
+        min(
+            core.db.number(
+                "SELECT decrypted FROM receipt WHERE conversation = ? AND about = ? AND device = ?",
+                conversation,
+                own,
+                member.device,
+            )
+            for member in others
+        ),
     )
     before = now if stored_before is None else stored_before
     messages = core.db.find(
@@ -418,9 +462,17 @@ def send_again(
     core: Core, row: Conversation, own: Member, asker: Member, ranges: list[content.Range], now: int
 ) -> None:
     """Answer a request for own messages, at most once in a while for each (HT-C-031, T-040)."""
-    for wanted in ranges:
-        if wanted.leaf != own.leaf:
-            continue
+    asked = [wanted for wanted in ranges if wanted.leaf == own.leaf]
+    before = core.db.number(
+        "SELECT max(counter) FROM message WHERE conversation = ? AND device = ? AND epoch < ?",
+        row.conversation,
+        own.device,
+        asker.since_epoch,
+    )
+    if any(wanted.first <= before for wanted in asked) and may_send(core, row):
+        send_begins(core, row, asker, before + 1, now)
+    newest = max(member.since_epoch for member in core.members(row.conversation))
+    for wanted in asked:
         last = wanted.last if wanted.last != content.OPEN_END else row.counter
         messages = core.db.find(
             Message,
@@ -433,7 +485,7 @@ def send_again(
             asker.since_epoch,
             now - SEND_AGAIN_PAUSE,
         )
-        publish_again(core, row.conversation, messages, now)
+        publish_again(core, row.conversation, messages, now, as_of=newest)
 
 
 def waits(core: Core, channel: ChannelId) -> bool:

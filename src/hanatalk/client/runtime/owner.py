@@ -219,6 +219,19 @@ class Owner:
                 return await self._accept(call)
             case calls.RelayPass():
                 return await self._relay_pass(call)
+            case calls.GroupMembers(conversation=conversation):
+                return self._engine.members(conversation)
+            case calls.GroupCreate():
+                return await self._group(call, 0.0)
+            case (
+                calls.GroupAdd()
+                | calls.GroupRemove()
+                | calls.GroupRole()
+                | calls.GroupRename()
+                | calls.GroupRights()
+                | calls.GroupLeave()
+            ):
+                return await self._group(call, call.wait)
             case calls.Lock():
                 asyncio.get_running_loop().call_soon(self._end)
                 return calls.Done()
@@ -297,6 +310,17 @@ class Owner:
         self._settle()
         await self._until(lambda: self._engine.invite_made(row).state == "stored", INVITE_WAIT, needs=home)
         return self._engine.invite_made(row)
+
+    async def _group(self, call: calls.GroupCall, wait: float) -> calls.GroupDone:
+        if isinstance(call, calls.GroupCreate):
+            home = {self._engine.home_relay}
+            if not await self._until(self._engine.knows_relay, INVITE_WAIT, needs=home):
+                raise self._network_error(home)
+        conversation = self._engine.group(call, now())
+        self._settle()
+        needs = self._engine.group_relays(conversation)
+        await self._until(lambda: self._engine.group_done(conversation).state == "done", wait, needs=needs)
+        return self._engine.group_done(conversation)
 
     async def _accept(self, call: calls.Accept) -> calls.Accepted:
         where = parse_link(call.link).relay_url
