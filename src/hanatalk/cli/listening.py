@@ -95,8 +95,8 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return say("cli.event.admin" if admin else "cli.event.no-admin", name=name)
         case events.GroupChanged(name=name, by=by):
             return say("cli.event.group", name=name, by=by)
-        case events.ChangeVoid(name=name, code=code):
-            return output.painted(say("cli.event.change-void", name=name, why=say(code)), rendering.YELLOW)
+        case events.ChangeVoid(name=name, why=why):
+            return output.painted(say("cli.event.change-void", name=name, why=say(f"cli.void.{why}")), rendering.YELLOW)
         case events.MemberRejoined(name=name):
             return output.painted(say("cli.event.rejoined", name=name), rendering.YELLOW)
         case events.ConversationChanged(state=state):

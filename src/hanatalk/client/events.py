@@ -84,7 +84,8 @@ class GapClosed(msgspec.Struct, frozen=True, kw_only=True, tag="gap-closed", tag
 
 
 class EntryDamaged(msgspec.Struct, frozen=True, kw_only=True, tag="damaged", tag_field="event"):
-    """The relay delivered an entry that does not decrypt: refused. `code` says why."""
+    """The relay delivered an entry that does not decrypt: refused. `why`: ``last-admin``, ``no-key-package``,
+    ``no-member``, ``not-allowed``, ``too-large``."""
 
     conversation: str
     seq: int
@@ -134,12 +135,13 @@ class GroupChanged(msgspec.Struct, frozen=True, kw_only=True, tag="group", tag_f
 
 class ChangeVoid(msgspec.Struct, frozen=True, kw_only=True, tag="change-void", tag_field="event"):
     """Something this device wanted in a group cannot be done any more: `change` is ``add``, ``remove``, ``promote``,
-    ``demote``, ``rename`` or ``rights``; `name` whom or what it was about; `code` says why."""
+    ``demote``, ``rename`` or ``rights``; `name` whom or what it was about; `why`: ``last-admin``, ``no-key-package``,
+    ``no-member``, ``not-allowed``, ``too-large``."""
 
     conversation: str
     change: str
     name: str
-    code: str
+    why: str
 
 
 class MemberRejoined(msgspec.Struct, frozen=True, kw_only=True, tag="rejoined", tag_field="event"):

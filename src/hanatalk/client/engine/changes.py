@@ -158,7 +158,7 @@ def _void(core: Core, change: Change, why: str, now: int) -> None:
             conversation=change.conversation.hex(),
             change=NAMES[ChangeKind(change.kind)],
             name=name,
-            code=f"change.{why}",
+            why=why,
         ),
         now,
         change.conversation,
