@@ -17,7 +17,8 @@ from hanatalk.relay.counters import Counters, Histogram
 from hanatalk.relay.logs import relay_log
 from hanatalk.relay.metrics import Readings, page
 from hanatalk.relay.policy import Limits
-from hanatalk.relay.reporting import FEWEST, Reporting
+from hanatalk.relay.reporting import FEWEST, MOST_COUNTED, Reporting
+from hanatalk.stores.interface import Held
 from hanatalk.transport.arriving import Door
 from hanatalk.transport.unfinished import Unfinished
 from hanatalk.wire import channels, events, frames
@@ -28,6 +29,7 @@ from hanatalk.wire.refusals import RefusalCode
 
 READ, WRITE = ReadToken(b"r" * 32), WriteToken(b"w" * 32)
 CHANNEL = channels.channel_id(READ, WRITE)
+CLASSES = [kind.name.lower() for kind in EntryClass]
 READINGS = Readings(
     connections=1,
     arriving=1,
@@ -38,6 +40,7 @@ READINGS = Readings(
     unfinished=10,
     entries=6,
     entry_bytes=7,
+    by_class={EntryClass.MESSAGE: 5, EntryClass.INVITE: 1},
     store_bytes=None,
     disk_free=8,
     resident=9,
@@ -247,6 +250,18 @@ async def test_the_page_stays_as_it_is_for_a_while() -> None:
     assert parsed(reporting.metrics())["connections_opened_total"] == 1
 
 
+def test_entries_by_class_are_never_worth_a_long_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HT-R-131: a store that does not count classes is asked for all it holds only while that is little."""
+    relay = SimulatedRelay()
+    held = relay.core.held()
+    assert held.by_class is not None
+    for entries, shown in ((MOST_COUNTED, True), (MOST_COUNTED + 1, False)):
+        told = Held(entries, 0)
+        monkeypatch.setattr(relay.core, "held", lambda told=told: told)
+        found = parsed(reporting_of(relay, io.StringIO(), now=lambda: 0.0).metrics())
+        assert ('entries_by_class{class="message"}' in found) is shown
+
+
 def test_refused_connections_are_summed_up_and_few_are_kept_back() -> None:
     """HT-R-134, T-003: a line about fewer than ten could be about one person."""
     stream = io.StringIO()
@@ -285,6 +300,8 @@ async def test_a_running_relay_serves_its_page(tmp_path: Any) -> None:
         assert await fetch(begun[0].admin, "/ready") == "ready\n"
         found = parsed(await fetch(begun[0].admin))
         assert (found["connections"], found["entries"], found["entry_bytes"]) == (1, 1, 5)
+        by_class = {kind: found[f'entries_by_class{{class="{kind}"}}'] for kind in CLASSES}
+        assert by_class == {"message": 1, "attachment": 0, "control": 0, "invite": 0}
         assert found["store_bytes"] > 4096
         assert found["disk_free_bytes"] > 0
         assert found["resident_bytes"] > 1 << 20

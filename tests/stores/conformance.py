@@ -19,7 +19,6 @@ from hanatalk.stores.interface import (
     Erase,
     Erased,
     Expired,
-    Held,
     Holding,
     Quota,
     Refusal,
@@ -537,10 +536,26 @@ class Conformance:
         expected = [held(512, 2), held(1024, 1), held(512, 1, day=DAY + 1), held(512, 1, CONTROL), in_other]
         for _ in range(3):
             assert store.holdings() == expected
-            assert store.held() == Held(sum(h.count for h in expected), sum(h.count * h.size for h in expected))
+            self.check_sums(store)
             store.tend()
         self.one(store, acknowledge(channel, b"a", 2))
         assert store.holdings() == [held(512, 1), *expected[1:]]
+        self.check_sums(store)
+        store = self.again(store)
+        self.check_sums(store)
+        while expire(store, DAY + 3):
+            self.check_sums(store)
+        assert {holding.entry_class for holding in store.holdings()} == {MESSAGE, CONTROL, INVITE}
+        self.check_sums(store)
+
+    def check_sums(self, store: Store) -> None:
+        """What costs nothing to ask is what counting says; by class too, from a store that counts those."""
+        holdings, sums = store.holdings(), store.held()
+        assert sums.entries == sum(holding.count for holding in holdings)
+        assert sums.bytes == sum(holding.count * holding.size for holding in holdings)
+        if sums.by_class is not None:
+            for kind in EntryClass:
+                assert sums.by_class[kind] == sum(h.count for h in holdings if h.entry_class is kind)
 
     def test_an_empty_batch_is_nothing(self, store: Store) -> None:
         assert store.apply([], day=DAY) == []

@@ -227,10 +227,6 @@ class RelayCore:
             return 0.0
         return peer.spend(len(requests), len(message), now=now)
 
-    def refuse_message(self, peer: Peer, code: RefusalCode) -> None:
-        """What arrived is not even a message: text, or a fragment (HT-R-011)."""
-        self.end(peer, code)
-
     def _hello(self, peer: Peer, request: frames.Hello) -> None:
         code = check_hello(request)
         asked = peer.challenge
@@ -647,6 +643,10 @@ class RelayCore:
     def held(self) -> stores.Held:
         """What the store holds."""
         return self._store.held()
+
+    def holdings(self) -> list[stores.Holding]:
+        """Everything it holds, one by one: for few entries only."""
+        return self._store.holdings()
 
     # --- time ---
 

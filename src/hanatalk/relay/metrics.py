@@ -15,7 +15,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Readings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is so now. Sizes in bytes; None where there is no such thing (a relay without a folder has no disk)."""
+    """What is so now. Sizes in bytes; None where there is no such thing (a relay without a folder has no disk).
+
+    `by_class` counts entries; None: too many for a store that does not count them.
+    """
 
     connections: int
     arriving: int
@@ -26,6 +29,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: int
     entries: int
     entry_bytes: int
+    by_class: Mapping[EntryClass, int] | None
     store_bytes: int | None
     disk_free: int | None
     resident: int
@@ -43,6 +47,10 @@ class _Page:
     def gauge(self, name: str, says: str, value: int | None) -> None:
         if value is not None:
             self.lines.append(f"{self._head(name, 'gauge', says)} {value}")
+
+    def gauges(self, name: str, says: str, label: str, values: Mapping[str, int]) -> None:
+        full = self._head(name, "gauge", says)
+        self.lines += [f'{full}{{{label}="{key}"}} {value}' for key, value in values.items()]
 
     def counter(self, name: str, says: str, value: int) -> None:
         full = self._head(f"{name}_total", "counter", says)
@@ -77,6 +85,9 @@ def page(counters: Counters, now: Readings) -> str:
     made.gauge("overdrawn_connections", "Connections above their rate, read slower at the moment.", now.overdrawn)
     made.gauge("unfinished_bytes", "Bytes of messages that are not whole yet, large ones only.", now.unfinished)
     made.gauge("entries", "Entries that are held.", now.entries)
+    if now.by_class is not None:
+        by_class = {kind.name.lower(): now.by_class.get(kind, 0) for kind in EntryClass}
+        made.gauges("entries_by_class", "Entries that are held, if they can be counted.", "class", by_class)
     made.gauge("entry_bytes", "Bytes of entries that are held.", now.entry_bytes)
     made.gauge("store_bytes", "Bytes of the files in the data folder.", now.store_bytes)
     made.gauge("disk_free_bytes", "Bytes that the disk of the data folder has left.", now.disk_free)

@@ -3,7 +3,8 @@
 import os
 import resource
 import sys
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 
 from hanatalk.relay.core import RelayCore
 from hanatalk.relay.folder import DataFolder
@@ -12,8 +13,10 @@ from hanatalk.relay.metrics import Readings, page
 from hanatalk.transport.accepting import Accepted
 from hanatalk.transport.arriving import Door
 from hanatalk.transport.unfinished import Unfinished
+from hanatalk.wire.classes import EntryClass
 
 PROBE_SECONDS = 1.0  # between two looks at how late the event loop is
+MOST_COUNTED = 20_000  # entries that are counted by class, if the store does not do it: some 40 ms a minute
 FEWEST = 10  # refused connections of one code that are worth a line: fewer could be one person's
 
 
@@ -83,6 +86,14 @@ class Reporting:
                 self._told[code] = count
                 self._log.info("refused", code=code, connections=more)
 
+    def _counted(self, entries: int) -> Mapping[EntryClass, int] | None:
+        if entries > MOST_COUNTED:
+            return None
+        counts: Counter[EntryClass] = Counter()
+        for holding in self._core.holdings():
+            counts[holding.entry_class] += holding.count
+        return counts
+
     def _readings(self) -> Readings:
         core, folder = self._core, self._folder
         held = core.held()
@@ -96,6 +107,7 @@ class Reporting:
             overdrawn=sum(socket.overdrawn for socket in self._sockets()),
             entries=held.entries,
             entry_bytes=held.bytes,
+            by_class=held.by_class if held.by_class is not None else self._counted(held.entries),
             store_bytes=folder.size() if folder is not None else None,
             disk_free=folder.free_bytes() if folder is not None else None,
             resident=resident(),

@@ -8,7 +8,7 @@ Codes of a `Refusal` (spec/01-relay.md): ``stale-turn``, ``channel-full``, ``rel
 beyond the head), ``wrong-token`` (an erase without the right token), ``too-many-readers``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -169,10 +169,14 @@ class Expired(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """How much is held in all: entries, and their bytes as padded by the clients."""
+    """How much is held in all: entries, and their bytes as padded by the clients.
+
+    `by_class`: entries of each class, zeros included; None from a store that does not count them.
+    """
 
     entries: int
     bytes: int
+    by_class: Mapping[EntryClass, int] | None = None
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):

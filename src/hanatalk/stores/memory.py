@@ -94,6 +94,7 @@ class MemoryStore:
         self._channels: dict[ChannelId, _Channel] = {}
         self._held_entries = 0
         self._held_bytes = 0
+        self._held_by_class = dict.fromkeys(EntryClass, 0)
 
     def apply(self, operations: Sequence[Operation], *, day: int) -> list[Result]:
         return [self._apply_one(operation, day) for operation in operations]
@@ -156,6 +157,7 @@ class MemoryStore:
         channel.last_day = max(channel.last_day, day)
         channel.held_bytes += len(append.entry)
         self._held_entries += 1
+        self._held_by_class[append.entry_class] += 1
         self._held_bytes += len(append.entry)
         answered = Stored(stored.seq, channel.turn)
         channel.answers[append.entry_id] = (answered, day)
@@ -219,6 +221,7 @@ class MemoryStore:
     def _remove(self, channel: _Channel, seq: int, *, day: int) -> None:
         entry = channel.remove(seq, day=day)
         self._held_entries -= 1
+        self._held_by_class[entry.stored.entry_class] -= 1
         self._held_bytes -= len(entry.stored.entry)
 
     def channel(self, channel_id: ChannelId) -> ChannelState | None:
@@ -274,7 +277,7 @@ class MemoryStore:
         return False
 
     def held(self) -> Held:
-        return Held(self._held_entries, self._held_bytes)
+        return Held(self._held_entries, self._held_bytes, dict(self._held_by_class))
 
     def holdings(self) -> list[Holding]:
         counts: dict[tuple[ChannelId, EntryClass, int, int], int] = {}
@@ -290,3 +293,4 @@ class MemoryStore:
     def close(self) -> None:
         self._channels.clear()
         self._held_entries = self._held_bytes = 0
+        self._held_by_class = dict.fromkeys(EntryClass, 0)
