@@ -8,7 +8,7 @@ from tests.stores.carving import decrypted, decrypted_wal
 
 from hanatalk.localdb.cipher import open_database
 from hanatalk.localdb.database import VERSION, Database
-from hanatalk.localdb.rows import Content, Message
+from hanatalk.localdb.rows import Content, Message, Outgoing
 
 KEY = bytes(range(7, 39))
 
@@ -66,4 +66,44 @@ def test_a_step_that_is_killed_is_done_again(tmp_path: Path) -> None:
     database = Database(path, KEY)
     assert dict(database.mls_rows(b"group")) == rows
     assert database.number("SELECT count(*) FROM content") == 20
+    database.close()
+
+
+def test_a_step_gives_the_outbox_indexes_and_keeps_its_frames(tmp_path: Path) -> None:
+    """HT-S-050: a queue written by the version before is there, in order, and found by what it carries."""
+    path = tmp_path / "profile"
+    connection = open_database(path, key=KEY)
+    for step in range(1, 6):
+        if step != 2:
+            connection.execute(script(step))
+        else:
+            connection.execute(script(2) + "DROP TABLE mls_open;")
+    entries = [os.urandom(512) for _ in range(300)]
+    for number, entry in enumerate(entries, start=1):
+        connection.execute(
+            "INSERT INTO outbox (entry_id, relay, channel, read_half, read_is_token, write_token, entry_class, entry, "
+            "kind, owner, refused_turn, stored_seq) VALUES (?, ?, ?, ?, 1, ?, 1, ?, 1, ?, ?, ?)",
+            (
+                os.urandom(16),
+                f"ws://127.0.0.1:{number % 3}",
+                b"c" * 32,
+                b"r" * 32,
+                b"w" * 32,
+                entry,
+                b"o" * 16,
+                7 if number % 100 == 0 else None,
+                8 if number % 50 == 0 else None,
+            ),
+        )
+    connection.execute("INSERT INTO relay (url, key) VALUES ('ws://127.0.0.1:1', NULL)")
+    connection.execute("PRAGMA user_version = 5")
+    connection.close()
+    database = Database(path, KEY)
+    assert database.number("PRAGMA user_version") == VERSION
+    assert [frame.entry for frame in database.find(Outgoing, "1 ORDER BY number")] == entries
+    found = "channel = ? AND substr(entry, 1, 12) = ?"
+    assert [frame.number for frame in database.find(Outgoing, found, b"c" * 32, entries[41][:12])] == [42]
+    assert database.number("SELECT count(*) FROM outbox WHERE refused_turn IS NOT NULL") == 3
+    assert database.number("SELECT count(*) FROM outbox WHERE channel = ? AND stored_seq > 1", b"c" * 32) == 6
+    assert database.value("PRAGMA integrity_check") == "ok"
     database.close()

@@ -22,6 +22,7 @@ from hanatalk.client.engine import (
     links,
     mentions,
     moving,
+    outbox,
     relays,
     sending,
     timers,
@@ -32,7 +33,7 @@ from hanatalk.client.engine.core import Core, Identity, Link, Patience
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, MessageId
 from hanatalk.localdb.database import Database
-from hanatalk.localdb.rows import Acceptance, Account, Conversation, IntentKind, Invite, Message, OutboxKind, Purpose
+from hanatalk.localdb.rows import Acceptance, Account, Conversation, IntentKind, Invite, Message, Purpose
 from hanatalk.wire import events as wire
 from hanatalk.wire.client import ClientConnection
 
@@ -107,12 +108,8 @@ class Engine:
 
     def wanted_relays(self) -> set[str]:
         """Relays to be connected with: the own one, those of conversations, those with something to send or take."""
-        found = {self.home_relay}
-        for query in (
-            "SELECT DISTINCT relay FROM channel WHERE closed = 0",
-            "SELECT DISTINCT relay FROM outbox",
-        ):
-            found.update(str(url) for (url,) in self._core.db.tuples(query))
+        found = {self.home_relay, *outbox.relays(self._core)}
+        found.update(str(url) for (url,) in self._core.db.tuples("SELECT DISTINCT relay FROM channel WHERE closed = 0"))
         for row in self._core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL"):
             found.add(links.parse(row.link).relay_url)
         return found
@@ -151,15 +148,14 @@ class Engine:
         """The wanted ones without which something cannot go on; the rest is only watched for a move."""
         needed = "purpose NOT IN (?, ?, ?) AND closed = 0"
         unasked = self._core.db.tuples(
-            f"SELECT relay FROM channel WHERE closed = 0 EXCEPT SELECT relay FROM channel WHERE {needed} "  # noqa: S608
-            "EXCEPT SELECT relay FROM outbox WHERE kind NOT IN (?, ?)",
+            f"SELECT relay FROM channel WHERE closed = 0 EXCEPT SELECT relay FROM channel WHERE {needed}",  # noqa: S608
             Purpose.FALLBACK,
             Purpose.RESYNC,
             Purpose.START,
-            OutboxKind.STATEMENT,
-            OutboxKind.START,
         )
-        watched = {str(url) for (url,) in unasked} - {self.home_relay}
+        watched = {url for (url,) in unasked if isinstance(url, str) and not outbox.holds_up(self._core, url)} - {
+            self.home_relay
+        }
         return self.wanted_relays() - watched
 
     def relays_of(self, message: Message) -> set[str]:

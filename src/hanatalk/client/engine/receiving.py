@@ -25,6 +25,7 @@ from hanatalk.client.engine import (
     joining,
     key_packages,
     moving,
+    outbox,
     placing,
     policy,
     receipts,
@@ -50,7 +51,6 @@ from hanatalk.localdb.rows import (
     Message,
     MessageKind,
     OutboxKind,
-    Outgoing,
     Purpose,
 )
 from hanatalk.wire.channels import next_control_hash
@@ -104,7 +104,7 @@ def entry(core: Core, event: EntryReceived, now: int, *, counts: bool = True) ->
 
 def _left_behind(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
     """A member still writes where nobody reads any more: it may not know (HT-M-057)."""
-    own = core.db.value("SELECT 1 FROM outbox WHERE channel = ? AND entry = ?", channel.channel, event.entry)
+    own = outbox.sent_as(core, channel.channel, event.entry)
     if channel.purpose != Purpose.ERA or event.entry_class is not EntryClass.MESSAGE or own:
         return
     with contextlib.suppress(ContentError):
@@ -114,7 +114,7 @@ def _left_behind(core: Core, channel: Channel, event: EntryReceived, now: int) -
 
 def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
     row = core.conversation(ConversationId(channel.owner))
-    own = core.db.first(Outgoing, "channel = ? AND entry = ?", channel.channel, event.entry)
+    own = outbox.sent_as(core, channel.channel, event.entry)
     if own is not None and own.kind != OutboxKind.COMMIT:
         sending.stored(core, own, event.seq, now)  # the answer was lost, the entry was not
         return

@@ -12,6 +12,7 @@ from hanatalk.client.engine import (
     invites,
     links,
     moving,
+    outbox,
     placing,
     receipts,
     receiving,
@@ -119,7 +120,7 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
         return
     for named in (  # an entry or a refusal may have named a turn that never comes
         "UPDATE channel SET turn = ? WHERE channel = ? AND turn > ?",
-        "UPDATE outbox SET refused_turn = ? WHERE channel = ? AND refused_turn > ?",
+        "UPDATE outbox SET refused_turn = ? WHERE +channel = ? AND refused_turn > ?",  # few were
     ):
         core.db.execute(named, event.turn, channel.channel, event.turn)
     _not_there(core, channel.channel, ">", event.head)
@@ -265,15 +266,10 @@ def _open_channels(core: Core, url: str, link: Link) -> None:
 
 
 def _append(core: Core, url: str, link: Link) -> None:
+    if len(link.in_flight) >= PIPELINE:
+        return
     waiting: set[ChannelId] = set()
-    first = -1 if url in core.counted else OutboxKind.COMMIT  # what continues a conversation waits (HT-M-071)
-    for frame in core.db.find(
-        Outgoing,
-        "relay = ? AND stored_seq IS NULL AND kind > ? ORDER BY number LIMIT ?",
-        url,
-        first,
-        PIPELINE + len(link.in_flight),
-    ):
+    for frame in outbox.next_frames(core, url, PIPELINE + len(link.in_flight)):
         if frame.entry_id in link.in_flight:
             continue
         if frame.refused_turn is not None:
@@ -434,9 +430,9 @@ def chores(core: Core, now: int) -> None:
         core.db.execute("DELETE FROM control WHERE channel NOT IN (SELECT channel FROM channel)")
 
 
-def _can_wait(core: Core, kind: object, url: object) -> bool:
+def _can_wait(core: Core, kind: OutboxKind, url: str) -> bool:
     """What is said at every relay is not waited for at one that is gone."""
-    link = core.links.get(str(url))
+    link = core.links.get(url)
     return kind in (OutboxKind.STATEMENT, OutboxKind.START) and (link is None or not link.ready)
 
 
@@ -444,7 +440,7 @@ def pending(core: Core, now: int) -> int:
     """Frames that no relay has stored, what is missing, and receipts and commits that are due soon."""
     soon = now + SOON
     return (
-        sum(not _can_wait(core, kind, url) for kind, url in core.db.tuples("SELECT kind, relay FROM outbox"))
+        sum(count for url, kind, count in outbox.counts(core) if not _can_wait(core, kind, url))
         + sending.held(core)
         + core.db.number("SELECT count(*) FROM restoring")
         + core.db.number("SELECT count(*) FROM placed WHERE wanted = 1 AND seq IS NOT NULL")

@@ -7,7 +7,7 @@ import secrets
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import commits, key_packages, keys, policy, receipts, sealing, sending, statements
+from hanatalk.client.engine import commits, key_packages, keys, outbox, policy, receipts, sealing, sending, statements
 from hanatalk.client.engine.core import DAY, Core, new_reader
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import ConversationId
@@ -20,7 +20,6 @@ from hanatalk.localdb.rows import (
     KeyPackage,
     Member,
     OutboxKind,
-    Outgoing,
     Purpose,
     Readmission,
     Resync,
@@ -69,7 +68,7 @@ def begin(core: Core, conversation: ConversationId, group: mls.Group, relays: li
 
 def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
     """Somebody said something: keep what is newer than what that device said before (HT-M-055)."""
-    own = core.db.first(Outgoing, "channel = ? AND entry = ?", channel.channel, event.entry)
+    own = outbox.sent_as(core, channel.channel, event.entry)
     if own is not None:
         sending.stored(core, own, event.seq, now)
     conversation = ConversationId(channel.owner)

@@ -8,7 +8,7 @@ from hanatalk.client import events
 from hanatalk.client.engine import bodies, content, placing, policy, receipts, recovery, sealing, timers
 from hanatalk.client.engine.core import DAY, Core, new_entry_id
 from hanatalk.errors import LocalError, UsageError
-from hanatalk.ids import ChannelId, ConversationId, MessageId
+from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import (
     Channel,
     Conversation,
@@ -486,8 +486,3 @@ def send_again(
             now - SEND_AGAIN_PAUSE,
         )
         publish_again(core, row.conversation, messages, now, as_of=newest)
-
-
-def waits(core: Core, channel: ChannelId) -> bool:
-    """Whether a refused frame of this channel waits for the log to be read."""
-    return bool(core.db.value("SELECT 1 FROM outbox WHERE channel = ? AND refused_turn IS NOT NULL", channel))

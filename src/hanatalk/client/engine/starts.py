@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine import key_packages, keys, resync, sealing, sending
+from hanatalk.client.engine import key_packages, keys, outbox, resync, sealing, sending
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import ContentError
 from hanatalk.ids import ChannelId, ConversationId, RelayKey
@@ -50,7 +50,7 @@ def _ahead(core: Core, relay: str) -> int:
 
 def greeted(core: Core, url: str) -> None:
     """A relay answered: what an earlier process or connection wanted to count there is over."""
-    core.db.execute("DELETE FROM outbox WHERE owner = ? AND relay = ?", OWNER, url)
+    core.db.execute("DELETE FROM outbox WHERE relay = ? AND kind = ?", url, OutboxKind.START)
 
 
 def listen(core: Core, url: str, now: int) -> None:
@@ -73,7 +73,7 @@ def _talks_at(core: Core, url: str) -> bool:
 def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
     """A start: of this process, an earlier one, or of another copy."""
     relay = channel.relay
-    own = core.db.first(Outgoing, "channel = ? AND entry = ?", channel.channel, event.entry)
+    own = outbox.sent_as(core, channel.channel, event.entry)
     if own is not None:
         _counted(core, own, now)
     try:
