@@ -59,6 +59,10 @@ class Scenario(Protocol):
         """What the person does again after a crash; returns the conversation."""
         ...
 
+    def judge(self, victim: Person, peer: Person, given: dict[str, str], said: list[str]) -> None:
+        """What holds in the end besides case 81's oracle. :param said: what the victim had seen done"""
+        ...
+
 
 # --- the victim's process ---
 
@@ -201,6 +205,19 @@ class Victim:
         self.does(lambda: self.engine.recall(message, self.now))
         self.wire.send(["gone", self.said[message]])
 
+    def reword(self, message: str, text: str, *, before: str) -> None:
+        """A person edits a message, until told that it worked. `before`: what it may say no longer then."""
+        self.wire.send(["tried", text])
+        self.wire.send(["going", before])
+        self.does(lambda: self.engine.edit(message, text, self.now))
+        self.wire.send(["acknowledged", text])
+
+    def did(self, what: str, work: Callable[[], Any]) -> Any:
+        """A call of a person that may be repeated, and that the scenario judges by its name."""
+        found = self.does(work)
+        self.wire.send(["done_so_far", what])
+        return found
+
     def does(self, work: Callable[[], Any]) -> Any:
         """A call of a person that may be repeated; its result."""
         while True:
@@ -236,6 +253,7 @@ class Record:
     failed: list[str] = field(default_factory=list)
     going: list[str] = field(default_factory=list)  # asked for
     gone: list[str] = field(default_factory=list)  # promised: in the end, at both sides
+    done_so_far: list[str] = field(default_factory=list)  # calls that returned, for the scenario's own judgement
     done: dict[str, int] | None = None
 
 
@@ -398,7 +416,7 @@ class Referee:
     def _hear(self, wire: Talk, what: str, *values: Any) -> None:
         record = self.record
         match what:
-            case "tried" | "acknowledged" | "refused" | "failed" | "going" | "gone":
+            case "tried" | "acknowledged" | "refused" | "failed" | "going" | "gone" | "done_so_far":
                 getattr(record, what).append(values[0])
             case "raised":
                 raise AssertionError(values[0])
@@ -507,6 +525,7 @@ class Referee:
                 assert not [text for text in gone if text and text.encode() in bytes(body)]  # type: ignore[arg-type]
             assert person.database._connection.pragma("integrity_check") == "ok"
             mls.Group.load(group, person.database.mls_rows(group))
+        self.scenario.judge(victim, peer, self.given, record.done_so_far)
 
 
 # --- the test's process ---

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 from tests.client.people import Person, World
 
-from hanatalk.client.engine import commits
+from hanatalk.client.engine import Fate, commits
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind
 
 if TYPE_CHECKING:
-    from tests.client.engine.mortal import Victim
+    from tests.client.engine.mortal import Scenario, Victim
 
 DAY = 86_400  # seconds
 COMMITS = "SELECT count(*) FROM outbox WHERE is_commit = 1"
@@ -41,6 +41,9 @@ class _Friends:
 
     def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
         return given["conversation"]
+
+    def judge(self, victim: Person, peer: Person, given: Given, said: list[str]) -> None:
+        """Nothing more."""
 
 
 class Send(_Friends):
@@ -250,10 +253,118 @@ class Expire(_Friends):
         victim.wait(8)
 
 
+class About(_Friends):
+    """An own message is edited twice, the peer's gets a reaction, another one, none; the peer does likewise."""
+
+    name = "about"
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        given["own"] = victim.send(given["conversation"], "mine")
+        given["theirs"] = peer.send(given["conversation"], "theirs")
+        world.settle(60)
+        given["texts"] = "mine\ntheirs\ntheirs, edited"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.reword(given["own"], "mine, edited", before="mine")
+        for reaction in ("👍", "❤️"):
+            victim.did(reaction, lambda reaction=reaction: self._react(victim, given, reaction))  # type: ignore[misc]
+        victim.peer("act")
+        victim.exchange()
+        victim.reword(given["own"], "mine, edited again", before="mine, edited")
+        victim.exchange()
+        victim.did("none", lambda: self._react(victim, given, None))
+        victim.wait(8)
+
+    def _react(self, victim: "Victim", given: Given, reaction: str | None) -> None:
+        victim.engine.react(given["theirs"], reaction, victim.now)
+
+    def peer_does(self, what: str, world: World, peer: Person, given: Given) -> None:
+        peer.engine.edit(given["theirs"], "theirs, edited", world.now)
+        peer.engine.react(given["own"], "👀", world.now)
+        given["acted"] = "yes"
+
+    def judge(self, victim: Person, peer: Person, given: Given, said: list[str]) -> None:
+        for own in victim.messages(given["conversation"]):
+            other = peer.message(given["conversation"], own.message)
+            assert [(each.emoji, each.count) for each in own.reactions] == [
+                (each.emoji, each.count) for each in other.reactions
+            ]
+            assert victim.engine.versions(own.message) == peer.engine.versions(own.message)
+        found = [each.emoji for each in peer.message(given["conversation"], given["theirs"]).reactions]
+        last = {"👍": ["👍"], "❤️": ["❤️"], "none": []}
+        steps = [[], *last.values()]
+        behind = 1 + list(last).index(said[-1]) if said else 0
+        assert found in steps[behind : behind + 2], (said, found)
+        acted = [each.emoji for each in victim.message(given["conversation"], given["own"]).reactions]
+        assert acted == (["👀"] if "acted" in given else [])
+
+
+class ViewOnce(_Friends):
+    """The victim opens what can be seen once, and sends such a thing itself, which the peer opens."""
+
+    name = "view once"
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        message = peer.engine.send(given["conversation"], "theirs, once", fate=Fate.ONCE, now=world.now)
+        given["theirs"] = message.message.hex()
+        world.settle(60)
+        given["going"] = "theirs, once"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        seen = victim.did("seen", lambda: victim.engine.view(given["theirs"], victim.now))
+        assert seen.text == "theirs, once"
+        victim.exchange()
+        own = victim.did(
+            "sent",
+            lambda: victim.engine.send(given["conversation"], "own, once", fate=Fate.ONCE, now=victim.now),
+        )
+        victim.wire.send(["given", "own", own.message.hex()])
+        victim.wire.send(["gone", "own, once"])
+        victim.exchange()
+        victim.wait(4)
+        victim.peer("open")
+        victim.wait(8)
+
+    def peer_does(self, what: str, world: World, peer: Person, given: Given) -> None:
+        assert peer.engine.view(given["own"], world.now).text == "own, once"
+
+    def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
+        world.settle(60)
+        for person, name in ((victim, "theirs"), (peer, "own")):
+            if name in given and not person.message(given["conversation"], given[name]).opened:
+                given[f"{name} was closed"] = "yes"
+                assert person.engine.view(given[name], world.now).text == f"{name}, once"
+        return given["conversation"]
+
+    def judge(self, victim: Person, peer: Person, given: Given, said: list[str]) -> None:
+        assert not ("seen" in said and "theirs was closed" in given), "seen twice"
+        for name in ("theirs", "own"):
+            for person in (victim, peer) if name in given else ():
+                assert person.message(given["conversation"], given[name]).opened
+
+
 def _want(victim: "Victim", given: Given, kind: IntentKind) -> None:
     core = victim.engine._core
     with core.transaction():
         commits.want(core, ConversationId(bytes.fromhex(given["conversation"])), kind, victim.now)
 
 
-SCENARIOS = [each() for each in (Send, Receive, Join, Accept, InviteSomebody, Commit, Follow, Race, Chores, Expire)]
+SCENARIOS: list["Scenario"] = [
+    each()
+    for each in (
+        Send,
+        Receive,
+        Join,
+        Accept,
+        InviteSomebody,
+        Commit,
+        Follow,
+        Race,
+        Chores,
+        Expire,
+        About,
+        ViewOnce,
+    )
+]
