@@ -107,7 +107,7 @@ def _without_coverage(given: argparse.Namespace) -> int:
     if given.list:
         for target in ALL.values():
             allowed = ", ".join(kind.__name__ for kind in target.allowed) or "nothing"
-            print(f"{target.name:<16}{', '.join(target.parsers)}\n{'':<16}may raise {allowed}")
+            print(f"{target.name:<18}{', '.join(target.parsers)}\n{'':<18}may raise {allowed}")
     if given.seed:
         for name in given.target or ALL:
             _seed(name)

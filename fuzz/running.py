@@ -234,9 +234,9 @@ def _features(target: Target, paths: list[Path]) -> Iterator[tuple[Path, set[str
 
 def table(outcomes: Iterable[Outcome]) -> Iterable[str]:
     """The outcomes as lines."""
-    yield f"{'target':<16}{'runs':>11}{'runs/s':>9}{'edges':>8}{'features':>10}{'new':>7}{'MiB':>6}{'findings':>10}"
+    yield f"{'target':<18}{'runs':>11}{'runs/s':>9}{'edges':>8}{'features':>10}{'new':>7}{'MiB':>6}{'findings':>10}"
     for one in outcomes:
         yield (
-            f"{one.target:<16}{one.runs:>11,}{one.rate:>9,.0f}{one.edges:>8,}{one.features:>10,}{one.fresh:>7,}"
+            f"{one.target:<18}{one.runs:>11,}{one.rate:>9,.0f}{one.edges:>8,}{one.features:>10,}{one.fresh:>7,}"
             f"{one.peak_rss:>6}{len(one.findings):>10}"
         )

@@ -1,5 +1,6 @@
 """Frames in both directions, through the connections that both ends really use (T-019)."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -112,6 +113,14 @@ def relay_messages() -> Iterator[list[Frame]]:
     yield [frames.Opened(1, 1, b"i" * 16, 2, 1, 3), frames.Opened(2, 2, b"i" * 16, 0, 0, 0), frames.Stored(3, 3, 1)]
     yield [frames.Opened(1, 1, b"i" * 16, 2, 1, 0), frames.Taken(4, 1, b"offer"), frames.Erased(6), frames.Pong(1)]
     yield [frames.Opened(1, 1, b"i" * 16, 2, 1, 0), frames.ReceiptSigned(5, 2, b"h" * 32, b"s" * 64)]
+    # Each answer to a request of each kind, of which one is right.
+    opened = frames.Opened(1, 1, b"i" * 16, 2, 1, 0)
+    for request in range(2, 7):
+        yield [opened, frames.Stored(request, 3, 1)]
+        yield [opened, frames.Taken(request, 1, b"offer")]
+        yield [opened, frames.ReceiptSigned(request, 2, b"h" * 32, b"s" * 64)]
+        yield [opened, frames.Erased(request)]
+        yield [opened, frames.Opened(request, 2, b"i" * 16, 0, 0, 0)]
     yield [frames.Refused(2, "too-many-channels", None, ""), frames.Refused(None, "draining", 3, "be back soon")]
 
 
@@ -135,6 +144,14 @@ def _asking(stage: int) -> ClientConnection:
     return connection
 
 
+# Which frame answers which (HT-R-016); REFUSED answers any of them.
+ANSWERED_BY: dict[type[Frame], type[Frame]] = {
+    frames.Opened: frames.Open,
+    frames.Stored: frames.Append,
+    frames.Taken: frames.Take,
+    frames.ReceiptSigned: frames.Receipt,
+    frames.Erased: frames.Erase,
+}
 ANSWERS: list[tuple[type[Frame], type[Event]]] = [
     (frames.Opened, events.ChannelOpened),
     (frames.Stored, events.EntryStored),
@@ -156,9 +173,28 @@ def _client_takes(messages: Iterable[bytes], stage: int) -> tuple[list[Event], s
     return reported, None, connection
 
 
+def _asked_for(message: bytes, stage: int) -> None:
+    """Frame by frame, with books of our own: every answer that a client takes is of the kind it asked for, once."""
+    connection = _asking(stage)
+    open_requests: dict[int, type[Frame]] = {}
+    for part in _split(message):
+        for sent in connection.messages_to_send():
+            for frame in frames.decode_client_frames(sent):
+                if isinstance(frame, NUMBERED):
+                    open_requests[frame.request] = type(frame)
+        connection.receive(part)
+        for answer in frames.decode_relay_frames(part):
+            if type(answer) in ANSWERED_BY or (isinstance(answer, frames.Refused) and answer.request is not None):
+                asked = open_requests.pop(answer.request, None)  # type: ignore[union-attr,arg-type]
+                hold(asked is not None, "an answer that nobody waits for was taken (HT-R-016)")
+                hold(asked is ANSWERED_BY.get(type(answer), asked), "an answer of another kind was taken (HT-R-016)")
+
+
 def _relay_frames() -> Attack:
     def attack(given: bytes) -> None:
         for stage in (SILENT, GREETED, CHALLENGED):
+            with contextlib.suppress(WireError):
+                _asked_for(given, stage)
             whole, fault, connection = _client_takes([given], stage)
             hold(not whole or fault is None, "a refused message was reported")
             hold(connection.state is State.CLOSED or fault is None, "refused, but open")

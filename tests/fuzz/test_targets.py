@@ -9,13 +9,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fuzz.target import Target
+from fuzz.target import Broken, Target
 from fuzz.targets import ALL
 from tests.conftest import ROOT
 
 from fuzz import running
+from hanatalk.errors import WireError
+from hanatalk.transport import arriving
+from hanatalk.transport.unfinished import Unfinished
+from hanatalk.wire.client import ClientConnection
 
 SOURCE = ROOT / "src" / "hanatalk"
 CORPUS_LIMIT = 1 << 20  # bytes in the repository
@@ -136,6 +141,41 @@ def test_t088_a_short_run_of_every_target_finds_nothing(tmp_path: Path) -> None:
     rows = [line.split() for line in done.stdout.splitlines() if line.split()[:1] and line.split()[0] in ALL]
     assert [row[0] for row in rows] == list(ALL)
     assert all(int(row[1].replace(",", "")) >= ALL[row[0]].short for row in rows), done.stdout
+
+
+def _finds(name: str) -> bool:
+    """Whether what is kept for this target finds something in the code as it is now."""
+    attack = ALL[name].guarded()
+    try:
+        for path in running.inputs(ALL[name]):
+            attack(path.read_bytes())
+    except Broken:
+        return True
+    return False
+
+
+def test_a_client_that_takes_any_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HT-R-016: without the check of an answer's kind, the target finds it."""
+
+    def any_answer(client: ClientConnection, request: int, _: str) -> Any:
+        asked = client._asked.pop(request, None)
+        if asked is None:
+            raise WireError("wire.unexpected-answer")
+        return asked
+
+    assert not _finds("relay-frames")
+    monkeypatch.setattr(ClientConnection, "_answered", any_answer)
+    assert _finds("relay-frames")
+
+
+def test_a_relay_that_miscounts_what_is_unfinished_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HT-R-137: half messages that are not counted are found, and an answer that quotes is too (HT-R-139)."""
+    assert not _finds("websocket-bytes")
+    with monkeypatch.context() as patched:
+        patched.setattr(Unfinished, "weigh", lambda *_: None)
+        assert _finds("websocket-bytes")
+    monkeypatch.setattr(arriving, "refusal", lambda error: b"HTTP/1.1 400 " + str(error).encode() + b"\r\n\r\n")
+    assert _finds("websocket-bytes")
 
 
 BROKEN_PARSER = """

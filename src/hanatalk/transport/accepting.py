@@ -96,6 +96,7 @@ class Accepted(picows.WSListener):
         self.unfinished = 0  # bytes of a message that is not whole, which picows holds
         self._welcome = welcome
         self._served: Served | None = None
+        self._leaving: Served | None = None  # who served it until the other side said that it goes
         self._transport: picows.WSTransport | None = None
         self._choked = False
         self._waiting = False
@@ -182,13 +183,15 @@ class Accepted(picows.WSListener):
         elif kind == picows.WSMsgType.CLOSE:
             transport.send_close(picows.WSCloseCode.OK)
             transport.disconnect()
+            self._leaving, self._served = served, None  # what lies behind is not heard
         elif kind in (picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION):
             served.no_message(RefusalCode.FRAGMENTED)
         else:
             served.no_message(RefusalCode.NOT_BINARY)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        served, self._served, self._transport = self._served, None, None
+        served = self._served or self._leaving
+        self._served = self._leaving = self._transport = None
         if transport.is_secure:
             underlying: Any = transport.underlying_transport
             underlying.set_protocol(_NOBODY)
@@ -230,7 +233,7 @@ class Accepted(picows.WSListener):
             underlying.resume_reading()
 
 
-class _Seated(WSProtocol):  # type: ignore[misc] # see the import
+class Seated(WSProtocol):  # type: ignore[misc] # see the import
     """picows's protocol for one connection whose request was read by `Arriving`; counts what its buffer holds."""
 
     __slots__ = ("_accepted", "_secure", "_transport", "_unfinished", "_visit", "pages")
@@ -296,7 +299,7 @@ class _Seated(WSProtocol):  # type: ignore[misc] # see the import
             self._transport.abort()
 
 
-def _fill(protocol: _Seated, content: bytes, updated: Callable[[int], None]) -> None:
+def _fill(protocol: Seated, content: bytes, updated: Callable[[int], None]) -> None:
     while content:
         room = protocol.get_buffer(-1)
         size = min(len(room), len(content))
@@ -324,7 +327,7 @@ async def listen(
     logger = silent()
 
     def seat(visit: Visit, transport: asyncio.Transport, key: bytes, rest: bytes) -> None:
-        _Seated(Accepted(welcome), visit, counted, logger=logger).take_over(transport, key, rest)
+        Seated(Accepted(welcome), visit, counted, logger=logger).take_over(transport, key, rest)
 
     # Sockets of the loop's own, not of aiofastnet: as fast here, 5 KiB less per idle connection, and at DEBUG that
     # logs addresses.
