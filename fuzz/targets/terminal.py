@@ -159,6 +159,19 @@ def _terminal() -> Attack:
             conversation="11" * 16, name=name, kind="group", members=3, unread=1, last=text, verified=False
         )
         check(rendering.chat(chat, paint=_unpainted))
+        spans = [(number % 5, number % 5 + 2), (number % 5 + 2, len(text))][: number % 3]
+        spans = [span for span in spans if span[1] <= len(text)]
+        found = calls.Found(
+            message="00ff",
+            conversation="11",
+            name=third,
+            from_=name,
+            from_account="22",
+            text=text,
+            sent_at=STAMP,
+            matches=spans,
+        )
+        check(rendering.found(found, own="me", me="나", paint=_unpainted), breaks="\n\t")
         values: dict[str, str | int] = {"n": number}
         for where in (
             "name",

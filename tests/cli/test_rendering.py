@@ -3,7 +3,7 @@
 from datetime import UTC
 
 from hanatalk.cli import rendering
-from hanatalk.client.calls import Chat, Message
+from hanatalk.client.calls import Chat, Found, Message
 
 ME, THEM = "aa" * 32, "bb" * 32
 WORDS = rendering.Words(
@@ -100,3 +100,24 @@ def test_colours_come_from_the_painter_only() -> None:
         message("x", own=True, unread=1), own=ME, words=WORDS, paint=lambda text, style: f"<{style}>{text}</>", zone=UTC
     )
     assert "<33>¹</>" in coloured
+
+
+def test_what_a_search_found_stands_out_and_stays_one_message() -> None:
+    """T-073: the text is escaped around the match too, further lines are moved in."""
+    one = Found(
+        message="11" * 16,
+        conversation="22" * 16,
+        name="모임",
+        from_="Jihoon",
+        from_account=THEM,
+        text="어제 안녕\u202e\n12:00 민지: 안녕",
+        sent_at="2026-05-01T06:04:00Z",
+        matches=[(3, 5), (17, 19)],
+    )
+
+    def marked(text: str, style: str) -> str:
+        return f"<{text}>" if style == rendering.YELLOW else text
+
+    assert rendering.found(one, own=ME, me="나", paint=marked, zone=UTC) == (
+        "2026-05-01 06:04  모임 · Jihoon: 어제 <안녕>\\u202e\n                    12:00 민지: <안녕>  11111111"
+    )

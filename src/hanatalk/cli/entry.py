@@ -27,6 +27,7 @@ COMMANDS = {
     "versions": "about",
     "view": "about",
     "delete": "about",
+    "search": "searching",
     "listen": "listening",
     "verify": "people",
     "lock": "locking",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from hanatalk.cli import shown
-from hanatalk.client.calls import Chat, MemberShown, Message
+from hanatalk.client.calls import Chat, Found, MemberShown, Message
 
 Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
 
@@ -109,6 +109,20 @@ def _reactions(message: Message) -> str:
         for reaction in message.reactions
     ]
     return f"  [{' '.join(counted)}]" if counted else ""
+
+
+def found(one: Found, *, own: str, me: str, paint: Paint, zone: tzinfo | None = None) -> str:
+    """Day, time, conversation, who, the text with what was looked for standing out, the id's beginning."""
+    name = me if one.from_account == own else shown.name(one.from_)
+    start = f"{moment(one.sent_at, zone):%Y-%m-%d %H:%M}  "
+    where = f"{shown.name(one.name)} · " if one.name != one.from_ else ""
+    parts, at = [], 0
+    for first, end in one.matches:
+        parts += [shown.text(one.text[at:first]), paint(shown.text(one.text[first:end]), YELLOW)]
+        at = end
+    lines = "".join([*parts, shown.text(one.text[at:])]).split("\n")
+    body = ("\n" + " " * len(start) + "  ").join(lines)
+    return f"{paint(start, DIM)}{where}{paint(name, BOLD)}: {body}  {paint(one.message[:8], DIM)}"
 
 
 def _progress(message: Message, paint: Paint) -> str:

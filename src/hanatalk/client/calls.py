@@ -144,6 +144,27 @@ class MessageList(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[Message]
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that a search found. `name`: its conversation's. `matches`: where the words stand in `text`, first
+    character and the one after the last, counted in code points."""
+
+    message: str
+    conversation: str
+    name: str
+    from_: str = msgspec.field(name="from")
+    from_account: str
+    text: str
+    sent_at: str
+    matches: list[tuple[int, int]]
+
+
+class FoundList(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first. `more`: there may be older ones, ask again with `before`."""
+
+    found: list[Found]
+    more: bool
+
+
 class ReadDone(msgspec.Struct, frozen=True, kw_only=True):
     """How many messages became read by this call."""
 
@@ -302,6 +323,19 @@ class Messages(msgspec.Struct, frozen=True, kw_only=True, tag="messages", tag_fi
 
     Result: ClassVar = MessageList
     conversation: str
+    limit: int = 50
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True, tag="search", tag_field="call"):
+    """Messages of all conversations, or of one, that have every word of `text` (HT-C-185).
+
+    :raises UsageError: ``search.empty``, ``search.too-long``, ``message.unknown``
+    """
+
+    Result: ClassVar = FoundList
+    text: str
+    conversation: str | None = None
+    before: str | None = None  # only older ones than this message
     limit: int = 50
 
 
@@ -484,6 +518,7 @@ Call = (
     | Send
     | Sync
     | Messages
+    | Search
     | Read
     | Recall
     | React
@@ -507,6 +542,7 @@ Result = (
     | Sent
     | Synced
     | MessageList
+    | FoundList
     | ReadDone
     | Recalled
     | Reacted

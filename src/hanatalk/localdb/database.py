@@ -21,7 +21,7 @@ from hanatalk.localdb.cipher import mapped_errors, open_database, storage_error
 from hanatalk.localdb.rows import Row
 
 FILE = "profile.sqlite3"
-VERSION = 8
+VERSION = 9
 SEAL_KEY = 32  # bytes
 _FREE = bytes(SEAL_KEY)  # what stands in a slot that is free
 _NONCE = bytes(12)  # every key seals once
@@ -207,6 +207,15 @@ class Database:
             if isinstance(slot, int):
                 self._free(slot)
         self._run("DELETE FROM mls WHERE owner = ?", (owner,))
+
+    def seal_new(self) -> tuple[int, bytes]:
+        """A slot with a new random key, for what is sealed elsewhere (`localdb.segments`)."""
+        seal = os.urandom(SEAL_KEY)
+        return self._take_slot(seal), seal
+
+    def seal_free(self, slot: int) -> None:
+        """Overwrite a slot's key: what it sealed opens no more."""
+        self._free(slot)
 
     def _take_slot(self, seal: bytes) -> int:
         free = self.value("SELECT min(slot) FROM free_slot")

@@ -208,6 +208,7 @@ def _keep(core: Core, carrier: Message, body: content.Action, *, waits: bool) ->
         raise AssertionError("the carrier was just inserted")
     action = _action(carrier.number, body, carrier.conversation, carrier.account, carrier.device, waits=waits)
     core.db.insert(action)
+    core.index.forgotten(action.number)
     if action.kind != ActionKind.EDIT:  # of edits every wording stays, of the rest the last word
         for older in _of(core, action):
             if older.number != action.number:

@@ -30,4 +30,5 @@ def is_gone(core: Core, message: MessageId) -> bool:
 def forget(core: Core, message: Message) -> None:
     """The body goes, from the database with this transaction, from its files when the log is emptied (HT-S-064)."""
     core.db.execute("UPDATE content SET body = NULL WHERE number = ?", message.number)
+    core.index.forgotten(message.number or 0)
     core.must_empty_log = True

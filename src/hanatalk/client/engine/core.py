@@ -14,6 +14,7 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import accounts, policy
 from hanatalk.client.engine.clock import Clock
+from hanatalk.client.engine.indexing import Index
 from hanatalk.errors import StorageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, EntryId, Incarnation, ReaderId
 from hanatalk.localdb.database import Database
@@ -99,6 +100,7 @@ class Core:
         self.db = database
         self.identity = identity
         self.clock = Clock(database)
+        self.index = Index(database)
         self.must_empty_log = True  # it may hold what was to go; at first what a killed process left
         self.links: dict[str, Link] = {}
         self.events: list[events.Event] = []

@@ -6,6 +6,7 @@ publishes `take_events`. Calls of people are methods too. No call waits for anyt
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -24,6 +25,7 @@ from hanatalk.client.engine import (
     moving,
     outbox,
     relays,
+    searching,
     sending,
     timers,
     views,
@@ -207,6 +209,7 @@ class Engine:
         if now >= self._next_clock:
             self._next_clock = now + timers.KEEP_CLOCK
             timers.keep_clock(self._core)
+        self._index(now)
         for link in self._core.links.values():
             if link.retry_at and now >= link.retry_at:
                 link.retry_at = 0
@@ -224,7 +227,16 @@ class Engine:
             found.append(due)
         if timers.next_due(self._core) is not None:
             found.append(self._next_clock)
+        due = self._core.index.next_due(self._now)
+        if due is not None:
+            found.append(due)
         return self._core.clock.wall(min(found))
+
+    def _index(self, now: int) -> None:
+        due = self._core.index.next_due(now)
+        if due is not None and due <= now:
+            with self._core.transaction():
+                self._core.index.step(now)
 
     def _settle_log(self, now: int) -> None:
         """Empty the database's log: at once after something was forgotten, else a little after anything was written."""
@@ -405,6 +417,16 @@ class Engine:
     def messages(self, conversation: str, limit: int) -> calls.MessageList:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""
         return views.messages(self._core, views.resolve(self._core, conversation), limit)
+
+    def search(
+        self, text: str, *, conversation: str | None = None, before: str | None = None, limit: int
+    ) -> Iterator[calls.Found | None]:
+        """Messages that have every word of `text`, newest first; None now and then, so that others come to their turn.
+
+        :raises UsageError: ``search.empty``, ``search.too-long``, ``name.unknown``, ``name.ambiguous``,
+            ``message.unknown``
+        """
+        return searching.found(self._core, text, conversation=conversation, before=before, limit=limit)
 
     def recall(self, message: str, now: int) -> Message:
         """Take an own message back. :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``recall.not-own``"""

@@ -25,6 +25,7 @@ def delete(core: Core, message: Message, now: int) -> bool:
             message.number,
         )
         receipts.due(core, core.conversation(message.conversation), now, len(core.members(message.conversation)))
+        core.index.forgotten(message.number or 0)  # only hidden, it is not searched either
         here = _leave(core, message, now)
         for action in actions.about(core, message):
             carrier = core.db.first(Message, "number = ?", action.number)

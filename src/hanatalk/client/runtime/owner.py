@@ -20,6 +20,7 @@ from hanatalk.wire import events as wire
 
 EVENT_QUEUE = 10_000  # events a slow listener may fall behind; then it is cut off
 INVITE_WAIT = 5.0  # seconds for the relay to store an invite
+SEARCH_LIMIT = 10_000  # messages in one answer at most
 TIMER_LEAST = 0.005  # seconds
 UNREACHABLE_TRIES = 2  # failed connects after which a waiting call gives up
 
@@ -141,10 +142,7 @@ class Owner:
         """
         deadline = time.monotonic() + seconds
         while True:
-            if self._failure is not None:
-                raise self._failure
-            if self.closed.is_set():
-                raise NetworkError("profile.closed")
+            self._check_open()
             if holds():
                 return True
             left = deadline - time.monotonic()
@@ -155,6 +153,12 @@ class Owner:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, 0.25)):
                     await waiter
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self.closed.is_set():
+            raise NetworkError("profile.closed")
 
     def _unreachable(self, needed: set[str] | None = None) -> dict[str, HanaError]:
         """Needed (None: wanted) relays that cannot be used right now, and why."""
@@ -211,6 +215,8 @@ class Owner:
                 return await self._recall(call)
             case calls.Read():
                 return await self._read(call)
+            case calls.Search():
+                return await self._search(call)
             case calls.Sync():
                 return await self._sync(call)
             case calls.Invite():
@@ -271,6 +277,19 @@ class Owner:
         message, carrier = self._engine.edit(call.message, call.text, now())
         state = await self._is_stored(carrier, call.wait) if carrier is not None else "stored"
         return calls.Sent(message=message.message.hex(), state=state)
+
+    async def _search(self, call: calls.Search) -> calls.FoundList:
+        found: list[calls.Found] = []
+        limit = max(0, min(call.limit, SEARCH_LIMIT))
+        # one more than asked for says whether there are more
+        search = self._engine.search(call.text, conversation=call.conversation, before=call.before, limit=limit + 1)
+        for one in search:
+            if one is not None:
+                found.append(one)
+            else:  # a long history is searched in steps, between which messages come and go
+                await asyncio.sleep(0)
+                self._check_open()
+        return calls.FoundList(found=found[:limit], more=len(found) > limit)
 
     async def _recall(self, call: calls.Recall) -> calls.Recalled:
         message = self._engine.recall(call.message, now())
