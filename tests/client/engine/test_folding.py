@@ -34,7 +34,7 @@ def found(query: str, text: str) -> list[str]:
     ],
 )
 def test_every_stroke_on_the_way_to_a_greeting_finds_it(query: str) -> None:
-    """HT-C-186, HT-C-187: half-typed syllables, initial consonants, however they are stored."""
+    """HT-C-186, HT-C-187, HT-C-188: half-typed syllables, initial consonants, however they are stored."""
     assert found(query, "안녕하세요")
     assert found(query, unicodedata.normalize("NFD", "음, 안녕하세요"))
 
