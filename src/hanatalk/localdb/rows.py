@@ -43,6 +43,7 @@ class Purpose(enum.IntEnum):
     RESYNC = 4
     START = 5
     FALLBACK = 6
+    ANNEX = 7  # the body of a Welcome
 
 
 class Closed(enum.IntEnum):
@@ -86,6 +87,7 @@ class OutboxKind(enum.IntEnum):
     STATEMENT = 7
     START = 8
     PIECE = 0  # of a commit that is larger than one entry; goes before it
+    ANNEX = 9  # a piece of a Welcome's body
 
 
 class ChangeKind(enum.IntEnum):
@@ -364,6 +366,30 @@ class PendingWelcome(Row, frozen=True):
 
     def __repr__(self) -> str:
         return "PendingWelcome(…)"
+
+
+class Piece(Row, frozen=True):
+    table: ClassVar = "piece"
+    channel: ChannelId
+    digest: bytes
+    seq: int
+
+
+class Annex(Row, frozen=True):
+    table: ClassVar = "annex"
+    channel: ChannelId
+    ref: bytes
+    whole: bytes
+
+
+class Annexed(Row, frozen=True):
+    table: ClassVar = "annexed"
+    channel: ChannelId
+    digest: bytes
+    piece: bytes
+
+    def __repr__(self) -> str:
+        return "Annexed(…)"
 
 
 class Joining(Row, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, changes, content, holes, judging, keys, policy, recovery, sealing
+from hanatalk.client.engine import accounts, changes, content, enclosing, holes, judging, keys, policy, recovery
 from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
 from hanatalk.client.engine.sending import era_channel, frame_for, may_send
 from hanatalk.errors import ContentError, HanaError, VerificationError
@@ -153,15 +153,7 @@ def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, sho
     if folded is not None:
         changes.pending(core, folded, row.conversation, made.digest, made.welcome)
     core.db.mls_write(row.conversation, made.writes)
-    entry = sealing.seal(
-        channel.seal_key,
-        channel.channel,
-        entry_class=EntryClass.CONTROL,
-        commit=True,
-        kind=sealing.BodyKind.MLS,
-        body=made.commit,
-    )
-    post(core, row, channel, intent, made.digest, entry)
+    post(core, row, channel, intent, made.digest, enclosing.enclose(core, row, channel, made.commit))
 
 
 def post(core: Core, row: Conversation, channel: Channel, intent: Intent, digest: bytes, entry: bytes) -> None:
@@ -180,9 +172,17 @@ def give_up_pending(core: Core, row: Conversation) -> None:
     group = core.group(row.conversation)
     if group.has_pending_commit:
         core.db.mls_write(row.conversation, group.pending_discard())
-    core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
+    enclosing.give_up(core, row.conversation)
     core.db.execute("UPDATE intent SET digest = NULL WHERE conversation = ?", row.conversation)
     changes.lost_race(core, row.conversation)
+
+
+def spoilt(core: Core, row: Conversation, now: int) -> None:
+    """The own commit came back and counts for nobody, a piece of it is missing: it is made anew (HT-M-088)."""
+    give_up_pending(core, row)
+    core.db.execute(
+        "UPDATE intent SET not_before = max(not_before, ?) WHERE conversation = ?", now + RETRY, row.conversation
+    )
 
 
 def _to_readmit(core: Core, row: Conversation, intent: Intent) -> Readmission | None:
@@ -200,7 +200,7 @@ def came_back(core: Core, row: Conversation, channel: Channel, message: bytes, s
     new_era = intent is not None and (intent.kind in STARTS_ERA or changes.starts_era(core, row.conversation, digest))
     secret = group.pending_export(keys.ERA_LABEL, b"", 32) if new_era else None
     core.db.mls_write(row.conversation, group.pending_merge())
-    core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
+    enclosing.give_up(core, row.conversation)
     core.db.execute("DELETE FROM intent WHERE conversation = ? AND digest = ?", row.conversation, digest)
     if new_era:
         core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.UPDATE)
@@ -245,7 +245,7 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     _compare_histories(core, channel, context.receipt, agreed.relays[0].relay_key, row, now)
     if group.has_pending_commit:
         core.db.mls_write(row.conversation, group.pending_discard())
-        core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", row.conversation, OutboxKind.COMMIT)
+        enclosing.give_up(core, row.conversation)
         core.db.execute(
             "UPDATE intent SET digest = NULL, not_before = ? WHERE conversation = ? AND digest IS NOT NULL",
             now + RETRY * (1 + row.own_leaf % RETRY_PLACES),

@@ -6,6 +6,7 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import (
     accounts,
+    annexes,
     beginning,
     changes,
     commits,
@@ -238,11 +239,12 @@ def carried_out(core: Core, conversation: ConversationId, now: int) -> None:
         core.group(conversation).ratchet_tree(),
         _people(core, members),
     )
+    row = core.conversation(conversation)
+    kind, body = annexes.body_of(core, conversation, policy.of(row.policy).relays[0], enclosed)
     for each in adding:
         changes.used(core, each)
         at = policy.parse_welcome_at(mls.key_package_inspect(each.key_package).extensions)
-        key_packages.leave(core, conversation, at, enclosed)
-    row = core.conversation(conversation)
+        key_packages.leave(core, conversation, at, body, kind)
     receipts.due(core, row, now, len(members))  # so that the joiners soon hear somebody (HT-M-087)
 
 

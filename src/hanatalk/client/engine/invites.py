@@ -9,6 +9,7 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import (
     accounts,
+    annexes,
     beginning,
     commits,
     content,
@@ -218,7 +219,39 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
     if package is None or package.used:
         return
     try:
-        enclosed = _enclosed(channel, event)
+        kind, body = sealing.unseal(
+            channel.seal_key,
+            channel.channel,
+            entry_class=event.entry_class,
+            commit=event.commit,
+            entry=event.entry,
+        )
+        if kind is sealing.BodyKind.ANNEX:
+            annexes.begin(core, package.ref, body, now)
+            return
+        if kind is not sealing.BodyKind.WELCOME:
+            raise ContentError("entry.damaged")
+    except HanaError as error:
+        core.notice(events.Alarm(conversation=None, code=error.code), now)
+        return
+    _welcomed(core, package, channel, body, now)
+
+
+def annex_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
+    """A piece of a large Welcome's body came: with the last one, join (HT-M-089)."""
+    found = annexes.entry(core, channel, event)
+    package = core.db.first(KeyPackage, "ref = ? AND used = 0", found[0]) if found is not None else None
+    if found is None or package is None:
+        return
+    at = core.db.first(Channel, "owner = ? AND purpose = ?", package.ref, Purpose.WELCOME)
+    if at is not None:
+        _welcomed(core, package, at, found[1], now)
+
+
+def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, now: int) -> None:
+    """Join by the body of a Welcome's entry."""
+    try:
+        enclosed = _enclosed(body)
         staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref), ratchet_tree=enclosed.tree)
         agreed = policy.parse(staged.extensions)
         if agreed.kind is policy.Kind.GROUP:
@@ -249,20 +282,13 @@ def welcome_entry(core: Core, channel: Channel, event: EntryReceived, now: int) 
     )
 
 
-def _enclosed(channel: Channel, event: EntryReceived) -> key_packages.Enclosed:
+def _enclosed(raw: bytes) -> key_packages.Enclosed:
     """:raises ContentError: ``entry.damaged``"""
-    kind, raw = sealing.unseal(
-        channel.seal_key,
-        channel.channel,
-        entry_class=event.entry_class,
-        commit=event.commit,
-        entry=event.entry,
-    )
     try:
         enclosed = msgspec.msgpack.decode(raw, type=key_packages.Enclosed)
     except content.MALFORMED:
         raise ContentError("entry.damaged") from None
-    if kind is not sealing.BodyKind.WELCOME or enclosed.version != 1:
+    if enclosed.version != 1:
         raise ContentError("entry.damaged")
     return enclosed
 

@@ -138,18 +138,24 @@ def found(
 
 def leave_welcome(core: Core, conversation: ConversationId, at: policy.WelcomeAt, welcome: bytes) -> None:
     """Put a Welcome into the outbox, for the channel that its KeyPackage names (HT-M-013)."""
-    leave(core, conversation, at, Enclosed(1, welcome, list(core.identity.chain.links)))
+    leave(core, conversation, at, msgspec.msgpack.encode(Enclosed(1, welcome, list(core.identity.chain.links))))
 
 
-def leave(core: Core, conversation: ConversationId, at: policy.WelcomeAt, enclosed: Enclosed) -> None:
-    """As `leave_welcome`, with all that belongs to it."""
+def leave(
+    core: Core,
+    conversation: ConversationId,
+    at: policy.WelcomeAt,
+    enclosed: bytes,
+    kind: sealing.BodyKind = sealing.BodyKind.WELCOME,
+) -> None:
+    """As `leave_welcome`; `enclosed`: the body of the entry."""
     where = keys.WriteCapability(at.read_verifier, WriteToken(at.write_token), at.seal_key)
     entry = sealing.seal(
         where.seal_key,
         where.channel,
         entry_class=EntryClass.CONTROL,
-        kind=sealing.BodyKind.WELCOME,
-        body=msgspec.msgpack.encode(enclosed),
+        kind=kind,
+        body=enclosed,
     )
     core.db.insert(
         Outgoing(

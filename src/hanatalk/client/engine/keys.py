@@ -85,6 +85,11 @@ def welcome(secret: bytes, relay: RelayKey) -> Capability:
     return _capability(secret, relay, b"hana welcome keys/1")
 
 
+def annex(secret: bytes, relay: RelayKey) -> Capability:
+    """The channel in which the body of a large Welcome lies (HT-M-089)."""
+    return _capability(secret, relay, b"hana annex keys/1")
+
+
 def resync(secret: bytes, relay: RelayKey) -> Capability:
     """The channel in which a conversation's devices find each other again, at one relay (HT-M-054)."""
     return _capability(secret, relay, b"hana resync keys/1")

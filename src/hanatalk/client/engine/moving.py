@@ -1,11 +1,10 @@
 """A conversation moves to the next relay of its policy when the first is gone (HT-M-064 … HT-M-068)."""
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits, content, policy, receipts, resync, sealing, sending
+from hanatalk.client.engine import commits, content, enclosing, policy, receipts, resync, sending
 from hanatalk.client.engine.core import Core, Link
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Channel, Conversation, ConversationState, Intent, IntentKind, OutboxKind, Purpose
-from hanatalk.wire.classes import EntryClass
 
 FAILURES = 3  # in a row, while another relay was reached
 
@@ -68,14 +67,7 @@ def attempt(core: Core, intent: Intent) -> None:
             aad=content.encode(content.CommitContext(1, True, None)),
         )
         core.db.mls_write(row.conversation, made.writes)
-        sealed = sealing.seal(
-            channel.seal_key,
-            channel.channel,
-            entry_class=EntryClass.CONTROL,
-            commit=True,
-            kind=sealing.BodyKind.MLS,
-            body=made.commit,
-        )
+        sealed = enclosing.enclose(core, row, channel, made.commit)
         commits.post(core, row, channel, intent, made.digest, sealed)
 
 

@@ -17,6 +17,7 @@ from hanatalk.client.engine import (
     bodies,
     commits,
     content,
+    enclosing,
     expiry,
     gaps,
     going,
@@ -90,11 +91,13 @@ def entry(core: Core, event: EntryReceived, now: int, *, counts: bool = True) ->
     if channel.closed or not counts:
         return event.seq  # of an era that is over (T-027)
     if channel.purpose == Purpose.ERA or (
-        channel.purpose == Purpose.FALLBACK and event.commit and event.entry_class is EntryClass.CONTROL
+        channel.purpose == Purpose.FALLBACK and event.entry_class is EntryClass.CONTROL
     ):
         _era_entry(core, msgspec.structs.replace(channel, turn=turn), event, now)
     elif channel.purpose == Purpose.WELCOME:
         invites.welcome_entry(core, channel, event, now)
+    elif channel.purpose == Purpose.ANNEX:
+        invites.annex_entry(core, channel, event, now)
     elif channel.purpose == Purpose.RESYNC:
         resync.entry(core, channel, event, now)
     elif channel.purpose == Purpose.START:
@@ -117,7 +120,8 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
     own = outbox.sent_as(core, channel.channel, event.entry)
     if own is not None and own.kind != OutboxKind.COMMIT:
         sending.stored(core, own, event.seq, now)  # the answer was lost, the entry was not
-        return
+        if own.kind != OutboxKind.PIECE:
+            return
     if row.state in (ConversationState.BROKEN, ConversationState.REMOVED):
         return
     group = core.group(row.conversation)
@@ -131,6 +135,14 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
             entry=event.entry,
         )
         sealed_by_a_member = True
+        if kind is sealing.BodyKind.PIECE:
+            enclosing.arrived(core, channel, event, body)
+            return
+        if channel.purpose == Purpose.FALLBACK and not event.commit:
+            return  # nothing but a move counts there
+        head = body if kind is sealing.BodyKind.PIECES else None
+        if head is not None and event.commit and event.entry_class is EntryClass.CONTROL:
+            kind, body = sealing.BodyKind.MLS, enclosing.assemble(core, channel, head, event.seq)
         if kind is not sealing.BodyKind.MLS:
             raise ContentError("entry.damaged", why="kind")
         result = group.process(body)
@@ -150,10 +162,28 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
     except ContentError as error:  # every other error of the binding, and of the outer layer
         if channel.purpose == Purpose.FALLBACK:
             return  # nothing but a move counts there
-        if sealed_by_a_member:
+        if own is not None and own.kind == OutboxKind.COMMIT:
+            commits.spoilt(core, row, now)
+        elif sealed_by_a_member:
             resync.unreadable(core, row.conversation, now)
         _damaged(core, row, event, error, now)
         return
+    _result(core, row, channel, event, result, body, now)
+    if head is not None:
+        enclosing.merged(core, channel.channel, head, event.seq)
+
+
+def _result(
+    core: Core,
+    row: Conversation,
+    channel: Channel,
+    event: EntryReceived,
+    result: mls.Application | mls.StagedCommit | mls.OwnMessage,
+    body: bytes,
+    now: int,
+) -> None:
+    """What MLS made of an entry's body."""
+    group = core.group(row.conversation)
     if isinstance(result, mls.OwnMessage):
         if result.pending and event.commit:
             done = commits.came_back(core, row, channel, body, event.seq, now)

@@ -36,6 +36,7 @@ def begin(core: Core, channel: Channel) -> None:
     lined_up = [(row.is_commit, row.entry) for row in merged] + [(row.is_commit, row.entry) for row in left]
     core.db.execute("DELETE FROM restoring WHERE channel = ?", channel.channel)
     core.db.execute("DELETE FROM control WHERE channel = ?", channel.channel)
+    core.db.execute("DELETE FROM piece WHERE channel = ?", channel.channel)
     for position, (is_commit, entry) in enumerate(lined_up):
         core.db.insert(Restoring(channel.channel, position, is_commit, entry))
 

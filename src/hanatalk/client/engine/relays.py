@@ -6,6 +6,7 @@ from hanatalk.client import events
 from hanatalk.client.engine import (
     beginning,
     commits,
+    enclosing,
     gaps,
     going,
     holes,
@@ -276,6 +277,8 @@ def _append(core: Core, url: str, link: Link) -> None:
             waiting.add(frame.channel)  # what follows it in this channel keeps its place
         if recovery.under_way(core, frame.channel):
             waiting.add(frame.channel)
+        if frame.kind == OutboxKind.COMMIT and enclosing.waits(core, frame.owner):
+            waiting.add(frame.channel)
         if frame.channel in waiting or len(link.in_flight) >= PIPELINE:
             continue
         channel = core.channel(frame.channel)
@@ -427,7 +430,8 @@ def chores(core: Core, now: int) -> None:
         )
         core.db.execute("DELETE FROM placed WHERE at < ?", now - sending.RELAY_KEEPS)  # it is there no longer
         core.clock.keep()
-        core.db.execute("DELETE FROM control WHERE channel NOT IN (SELECT channel FROM channel)")
+        for table in ("control", "piece"):
+            core.db.execute(f"DELETE FROM {table} WHERE channel NOT IN (SELECT channel FROM channel)")  # noqa: S608
 
 
 def _can_wait(core: Core, kind: OutboxKind, url: str) -> bool:

@@ -25,6 +25,9 @@ class BodyKind(enum.IntEnum):
     WELCOME = 3  # a Welcome with the chain of who sends it
     STATEMENT = 4  # of a resync channel
     START = 5  # of a profile's own channel
+    PIECE = 6  # of something that is larger than one entry
+    PIECES = 7  # a commit: names its pieces
+    ANNEX = 8  # a Welcome: names the channel and the pieces of its body
 
 
 def _aad(channel: ChannelId, entry_class: EntryClass, commit: bool) -> bytes:
