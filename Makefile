@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 RUST := rust/hanatalk-mls
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/hanatalk/target
-export PATH := $(CURDIR)/$(BIN):$(HOME)/.cargo/bin:$(PATH)
+export PATH := $(CURDIR)/$(BIN):$(HOME)/.cargo/bin:$(HOME)/.cache/hanatalk/cargo-deny/bin:$(PATH)
+DENY := cargo-deny --locked --manifest-path $(RUST)/Cargo.toml --config rust/deny.toml
 export PYTHONUTF8 := 1
 
-.PHONY: help setup test lint rust-lint pytest demo bench fuzz soak sbom audit words threat-table lock clean
+.PHONY: help setup test lint rust-lint pytest demo bench fuzz soak sbom deny audit words threat-table lock clean
 
 help:
 	@echo "make setup         .venv with everything in it, hana included (quick when nothing changed)"
@@ -20,6 +21,7 @@ help:
 	@echo "make bench         benchmarks, side by side with their peers"
 	@echo "make soak          the long tests"
 	@echo "make sbom          build/sbom.cdx.json: every locked package, its hashes and licence"
+	@echo "make deny          licences and sources of the crates, by cargo-deny"
 	@echo "make audit         known flaws, licences and sources of what is locked (needs the net)"
 	@echo "make words         compile the sentence catalogues after editing a .po file"
 	@echo "make threat-table  rewrite the 'where tested' column of spec/threat-model.md"
@@ -78,12 +80,18 @@ lock:
 sbom: setup
 	@$(BIN)/python scripts/sbom.py
 
-# Both look up known flaws in databases on the net, and fail if they cannot. cargo-deny: cargo install --locked cargo-deny
-audit: setup
+# Licences, sources and versions of the crates: what cargo-deny knows without its database of flaws (a test asks the same).
+deny:
+	@command -v cargo-deny >/dev/null || { \
+		echo "cargo-deny is missing: cargo install --locked --root ~/.cache/hanatalk/cargo-deny cargo-deny"; exit 1; }
+	$(DENY) check bans licenses sources
+
+# Known flaws too. Both look them up in databases on the net, and fail if they cannot.
+audit: setup deny
 	@[ -x build/audit/bin/pip-audit ] || { $(BIN)/python -m venv build/audit && \
 		build/audit/bin/pip install --quiet --require-hashes -r requirements-audit.txt; }
 	build/audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
-	cargo deny --manifest-path $(RUST)/Cargo.toml check --config rust/deny.toml
+	$(DENY) check advisories
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build tests/interop/node_modules

@@ -1,7 +1,9 @@
 """T-087: what is installed is what was locked. A changed wheel does not get in, an unlisted one neither."""
 
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -143,5 +145,38 @@ def test_known_flaws_and_sources_are_configured() -> None:
     assert set(deny["licenses"]["allow"]) <= sbom.ALLOWED
     audit = (ROOT / "Makefile").read_text().partition("\naudit:")[2].partition("\n\n")[0]
     assert "--strict --require-hashes --disable-pip -r requirements.txt" in audit
-    assert "cargo deny" in audit
+    assert audit.startswith(" setup deny\n")
+    assert "$(DENY) check advisories" in audit
+    assert "\n\t$(DENY) check bans licenses sources\n" in (ROOT / "Makefile").read_text()
     assert "--require-hashes -r requirements-audit.txt" in audit
+
+
+def _cargo_deny() -> str | None:
+    """Where `make deny` looks for it."""
+    path = os.pathsep.join([str(Path.home() / ".cache/hanatalk/cargo-deny/bin"), os.environ.get("PATH", "")])
+    return shutil.which("cargo-deny", path=path)
+
+
+@pytest.mark.skipif(_cargo_deny() is None, reason="cargo-deny is not installed (make deny says how)")
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [(("", ""), True), (('    "MIT",\n', ""), False), (("[bans]", '[bans]\ndeny = ["openmls"]'), False)],
+    ids=["as it is", "without a licence that is used", "with a crate that is banned"],
+)
+def test_cargo_deny_lets_through_what_is_locked_and_nothing_else(
+    tmp_path: Path, change: tuple[str, str], passes: bool
+) -> None:
+    """T-087: licences, sources, bans; without the net. The known flaws need it: `make audit`."""
+    cargo = ["--manifest-path", str(ROOT / "rust" / "hanatalk-mls" / "Cargo.toml"), "--locked", "--offline"]
+    known = subprocess.run(
+        ["cargo", "metadata", "--format-version", "1", *cargo], capture_output=True, text=True, check=False
+    )
+    if known.returncode:
+        pytest.skip("not every locked crate is on this machine")
+    config = (ROOT / "rust" / "deny.toml").read_text()
+    assert change[0] in config
+    changed = tmp_path / "deny.toml"
+    changed.write_text(config.replace(*change, 1))
+    command = [str(_cargo_deny()), *cargo, "--config", str(changed), "check", "bans", "licenses", "sources"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is passes, done.stderr[-3000:]
