@@ -1,5 +1,6 @@
 """What stands inside an entry: the sealed layer, envelopes, bodies, commit contexts, policies (T-019, T-020)."""
 
+import unicodedata
 from collections.abc import Iterator
 
 import msgspec
@@ -156,7 +157,10 @@ def _emoji() -> Attack:
         if not emoji.is_one(text):
             return
         hold(0 < len(text.encode()) <= content.EMOJI_LIMIT, "longer than HT-C-106 allows")
-        hold(text.isprintable() or "\u200d" in text or "\U000e007f" in text, "something that is not to be seen")
+        parts = [
+            character for character in text if character != "\u200d" and not "\U000e0020" <= character <= "\U000e007f"
+        ]
+        hold(not any(unicodedata.category(part) in ("Cc", "Cf", "Cs", "Co") for part in parts), "something hidden")
         hold(not any(character.isspace() or character.isalpha() for character in text), "a letter or a space")
 
     return attack
