@@ -161,7 +161,9 @@ def _emoji() -> Attack:
             character for character in text if character != "\u200d" and not "\U000e0020" <= character <= "\U000e007f"
         ]
         hold(not any(unicodedata.category(part) in ("Cc", "Cf", "Cs", "Co") for part in parts), "something hidden")
-        hold(not any(character.isspace() or character.isalpha() for character in text), "a letter or a space")
+        hold(
+            not any(character.isspace() or (character.isalpha() and character != "ℹ") for character in text), "a letter"
+        )
 
     return attack
 
