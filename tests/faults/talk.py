@@ -13,9 +13,11 @@ class Talk:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self.count = 0  # of messages, both ways
 
     def send(self, value: Any, *, cut: bool = False) -> None:
         """:param cut: only the first half goes out"""
+        self.count += 1
         encoded = msgspec.msgpack.encode(value)
         framed = struct.pack(">I", len(encoded)) + encoded
         self._end.sendall(framed[: len(framed) // 2] if cut else framed)
@@ -24,6 +26,7 @@ class Talk:
         """None once the other side is gone."""
         head = self._exactly(4)
         encoded = self._exactly(struct.unpack(">I", head)[0]) if head else None
+        self.count += 1
         return msgspec.msgpack.decode(encoded) if encoded is not None else None
 
     def close(self) -> None:

@@ -1,8 +1,10 @@
-"""What the victims of the crash grid do: send, receive, read, invite, join, accept, commit, lose a race, tidy up."""
+"""What the victims of the crash grid do: send, receive, read, invite, join, accept, commit, lose a race, tidy up, move,
+come back as an old copy."""
 
 from typing import TYPE_CHECKING
 
-from tests.client.people import Person, World
+from tests.client.people import URL, Person, World
+from tests.simulated_relay import SimulatedRelay
 
 from hanatalk.client.engine import Fate, commits
 from hanatalk.ids import ConversationId
@@ -11,6 +13,7 @@ from hanatalk.localdb.rows import IntentKind
 if TYPE_CHECKING:
     from tests.client.engine.mortal import Scenario, Victim
 
+OTHER = "ws://127.0.0.1:7711"
 DAY = 86_400  # seconds
 COMMITS = "SELECT count(*) FROM outbox WHERE is_commit = 1"
 Given = dict[str, str]
@@ -20,9 +23,13 @@ class _Friends:
     """Victim and peer know each other; everything is confirmed."""
 
     name = ""
+    expected = frozenset({"MemberJoined"})
+    peers_relay = URL
 
     def prepare(self, world: World) -> tuple[Person, Person, Given]:
-        victim, peer = world.person("victim"), world.person("peer")
+        if self.peers_relay != URL:
+            world.relays[self.peers_relay] = SimulatedRelay(day=world.relay.day)
+        victim, peer = world.person("victim"), world.person("peer", relay=self.peers_relay)
         world.run()
         conversation = world.befriend(victim, peer)
         world.settle(3600)
@@ -345,6 +352,87 @@ class ViewOnce(_Friends):
                 assert person.message(given["conversation"], given[name]).opened
 
 
+class Move(_Friends):
+    """The relay is gone, with a message that waits for it: the victim moves the conversation to the other one."""
+
+    name = "move"
+    expected = _Friends.expected | {"conversation.moved"}
+    peers_relay = OTHER
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        gone = world.relays.pop(URL)
+        gone.restart()
+        for person in (victim, peer):
+            person.send(given["conversation"], f"waits, of {person.name}")
+        world.settle(60)
+        given["texts"] = "waits, of victim\nwaits, of peer"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.say(given["conversation"], "before")
+        self.move(victim, given)
+        victim.exchange()
+        victim.say(given["conversation"], "after")
+        victim.wait(10)
+
+    def move(self, victim: "Victim", given: Given) -> None:
+        victim.does(lambda: victim.engine.move(given["conversation"], victim.now))
+
+    def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
+        """Whoever was told to move and died before it was written down is told again."""
+        world.settle(60)
+        core = victim.engine._core
+        here = core.channel(core.conversation(ConversationId(bytes.fromhex(given["conversation"]))).channel)
+        if here is not None and here.relay == URL:
+            victim.engine.move(given["conversation"], victim.now)
+            world.settle(60)
+        return given["conversation"]
+
+
+class FollowMove(Move):
+    """The same, and the peer moves it."""
+
+    name = "follow-move"
+
+    def move(self, victim: "Victim", given: Given) -> None:
+        victim.peer("move")
+
+    def peer_does(self, what: str, world: World, peer: Person, given: Given) -> None:
+        peer.engine.move(given["conversation"], world.now)
+
+
+class PutBack(_Friends):
+    """The victim's profile is an old copy: it finds that out, asks, is added again and goes on."""
+
+    name = "put-back"
+    expected = _Friends.expected | {
+        "profile.old-copy",
+        "conversation.old-copy",
+        "MemberRejoined",
+        "ConversationChanged",
+        "GapFound",
+    }
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        copy = world.folder / "copy"
+        victim.copy_to(copy)
+        world.settle(60)
+        peer.send(given["conversation"], "meanwhile")
+        core = victim.engine._core
+        with core.transaction():
+            commits.want(core, ConversationId(bytes.fromhex(given["conversation"])), IntentKind.NEW_ERA, world.now)
+        world.settle(60)
+        victim.put_back(copy, online=False)
+        given["texts"] = "meanwhile"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.say(given["conversation"], "of the copy")
+        victim.exchange()
+        victim.wait(40)
+        victim.say(given["conversation"], "back")
+        victim.wait(10)
+
+
 def _want(victim: "Victim", given: Given, kind: IntentKind) -> None:
     core = victim.engine._core
     with core.transaction():
@@ -366,5 +454,8 @@ SCENARIOS: list["Scenario"] = [
         Expire,
         About,
         ViewOnce,
+        Move,
+        FollowMove,
+        PutBack,
     )
 ]

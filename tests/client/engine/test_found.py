@@ -258,3 +258,13 @@ def test_a_full_disk_is_no_bad_link_and_no_bad_welcome(who: int, statement: int)
         stage.accept(link=0, who=0)
         stage.fill_disk(doing=1, statement=statement, who=who)
         stage.quiet()
+
+
+def test_a_start_that_comes_back_damaged_is_not_counted_at_the_speed_of_the_network() -> None:
+    """HT-M-071, HT-M-074: each damaged echo made the next start, without end."""
+    with Stage(people=2, seed=0) as stage:
+        stage.flip(control=True, every=1, index=0, relay=0, who=0)
+        stage.restart(who=0)
+        stage.send(who=0)
+        stage.wait(seconds=60)
+        stage.quiet()

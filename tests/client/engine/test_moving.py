@@ -104,6 +104,20 @@ def test_a_dead_relay_is_left_and_nothing_is_lost(two: Two) -> None:
     assert two.minji.of(events.MemberRejoined) == two.jihoon.of(events.MemberRejoined) == []
 
 
+def test_what_waited_for_a_start_at_the_old_relay_keeps_its_order(two: Two) -> None:
+    """HT-M-068, HT-M-071: whoever never reached the old relay numbers its messages when it moved."""
+    two.lose_first()
+    two.minji.restart()
+    for number in range(2):
+        two.minji.send(two.conversation, f"before {number}")
+    two.world.settle()
+    two.minji.engine.move(two.conversation, two.minji.now)
+    two.world.settle()
+    two.minji.send(two.conversation, "after")
+    two.world.settle()
+    assert two.jihoon.texts(two.conversation) == ["before 0", "before 1", "after"]
+
+
 def test_the_old_relay_comes_back_and_is_ignored(two: Two) -> None:
     """HT-M-068: whatever it shows, the conversation stays where it went."""
     core = two.minji.engine._core

@@ -57,6 +57,7 @@ class Oracle:
         self.sent: dict[str, Sent] = {}
         self.attacked = False
         self.nobody_restored = True
+        self._forgot: set[tuple[int, str]] = set()  # whose copy of a profile does not know which conversation
         self._maybe: dict[str, Sent] = {}
         self._gone: set[tuple[int, str]] = set()
         self._shown: set[tuple[int, str]] = set()
@@ -147,6 +148,9 @@ class Oracle:
             self._shown = {each for each in self._shown if each[0] != who}
             self._gone = {each for each in self._gone if each[0] != who}
             self._ranks = {each: rank for each, rank in self._ranks.items() if each[0] != who}
+            self._forgot |= {
+                (who, talk.conversation) for talk in self.talks if who in talk.people and not self._has(person, talk)
+            }
             known = {
                 message.text for talk in self.talks if who in talk.people for message in self._messages(person, talk)
             }
@@ -323,11 +327,14 @@ class Oracle:
                 assert sent.expire is None or message.state == "received", "its time is over, and it is shown"
 
     def _never_joined(self, talk: Talk) -> None:
-        """The inviter's own clock had let the invite expire: then nobody is told that something was delivered."""
+        """The inviter's own clock had let the invite expire: then nobody is told that something was delivered. Or one
+        of the two is an older copy, from before: then there is no way back (HT-M-054)."""
         for who in talk.people:
             person = self._world.people[who]
             if self._has(person, talk):
                 other = next(each for each in talk.people if each != who)
+                if (other, talk.conversation) in self._forgot:
+                    continue
                 assert self._ahead[other] > INVITE_LASTS, "accepted, and the inviter never joined"
                 assert all(RANK[message.state] < 3 for message in person.messages(talk.conversation))
 

@@ -82,6 +82,7 @@ def moved(core: Core, conversation: ConversationId, *, own: bool, now: int) -> N
     )
     sending.settle(core, conversation, now)
     sending.publish_unconfirmed(core, conversation, now)
+    sending.release(core, conversation, now)  # what waited for this start to be counted at the old one
     row = core.conversation(conversation)
     receipts.tell_again(core, conversation)
     receipts.due(core, row, now, len(core.members(conversation)))

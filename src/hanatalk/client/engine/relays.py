@@ -71,7 +71,7 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
             recovery.answered(link, event.channel_id)
         frame = core.db.first(Outgoing, "entry_id = ?", event.entry_id)
         if frame is not None and frame.kind == OutboxKind.START:
-            starts.stored(core, frame, event.seq)
+            starts.stored(core, frame, event.seq, now)
         elif frame is not None and frame.stored_seq is None:
             sending.stored(core, frame, event.seq, now)
     elif isinstance(event, wire.CaughtUp):

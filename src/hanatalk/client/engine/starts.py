@@ -94,7 +94,7 @@ def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
         if relay in core.counted:
             _elsewhere(core, now)
     link = core.links.get(relay)
-    if link is not None and channel.channel in link.caught_up:
+    if link is not None and channel.channel in link.caught_up and not _under_way(core, channel):
         _check(core, channel, now)
 
 
@@ -118,9 +118,18 @@ def forgotten(core: Core, channel: Channel) -> None:
         _count(core, channel)
 
 
-def stored(core: Core, frame: Outgoing, seq: int) -> None:
-    """A relay says that it holds a start. It counts when it comes back through the channel, as others will see it."""
+def _under_way(core: Core, channel: Channel) -> bool:
+    return bool(core.db.value("SELECT 1 FROM outbox WHERE channel = ?", channel.channel))
+
+
+def stored(core: Core, frame: Outgoing, seq: int, now: int) -> None:
+    """A relay says that it holds a start. The first counts when it comes back through the channel, as others will see
+    it; if it does not, another one is tried later."""
+    if frame.relay in core.counted:
+        core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
+        return
     core.db.execute("UPDATE outbox SET stored_seq = ? WHERE number = ?", seq, frame.number)
+    core.count_again_at = core.count_again_at or now + PAUSE
 
 
 def _counted(core: Core, frame: Outgoing, now: int) -> None:
@@ -162,13 +171,15 @@ def refused(core: Core, frame: Outgoing, turn: int, now: int) -> None:
 
 
 def due(core: Core, now: int) -> None:
-    """Try again where a relay refused; count on while something is sent."""
+    """Try again where a relay refused or did not show what it stored; count on while something is sent."""
     if core.count_again_at is not None and now >= core.count_again_at:
         with core.transaction():
             core.count_again_at = None
             for channel in core.db.find(Channel, "purpose = ? AND closed = 0", Purpose.START):
                 link = core.links.get(channel.relay)
-                waiting = core.db.value("SELECT 1 FROM outbox WHERE channel = ?", channel.channel)
+                waiting = core.db.value(
+                    "SELECT 1 FROM outbox WHERE channel = ? AND stored_seq IS NULL", channel.channel
+                )
                 if link is not None and channel.channel in link.caught_up and not waiting:
                     _check(core, channel, now)
     if core.counted and not core.elsewhere and core.sent != core.sent_at_start and now >= core.counted_at + AGAIN:
