@@ -9,6 +9,7 @@ ME, THEM = "aa" * 32, "bb" * 32
 WORDS = rendering.Words(
     me="나",
     recalled="(되돌린 메시지)",
+    failed="전달되지 않음",
     edited="(고침)",
     once="(한 번만)",
     once_opened="(한 번만 볼 수 있는 메시지)",
@@ -65,7 +66,7 @@ def test_every_state_has_its_mark() -> None:
         state: lines(message("x", own=True, state=state))[1].removeprefix("06:04  나: x")
         for state in ("queued", "stored", "delivered", "read", "failed")
     }
-    assert marks == {"queued": " …", "stored": " ✓", "delivered": " ✓✓", "read": "", "failed": " ✗"}
+    assert marks == {"queued": " …", "stored": " ✓", "delivered": " ✓✓", "read": "", "failed": " ✗ 전달되지 않음"}
 
 
 def test_a_date_is_printed_once_per_day_of_the_readers_time_zone() -> None:

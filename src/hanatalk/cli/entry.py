@@ -22,6 +22,7 @@ COMMANDS = {
     "messages": "talk",
     "read": "talk",
     "recall": "talk",
+    "resend": "resending",
     "react": "about",
     "edit": "about",
     "versions": "about",

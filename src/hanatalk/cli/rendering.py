@@ -19,6 +19,7 @@ class Words:
 
     me: str
     recalled: str
+    failed: str
     edited: str
     once: str
     once_opened: str
@@ -30,7 +31,7 @@ class Words:
 YELLOW, DIM, BOLD, RED, GREEN = "33", "2", "1", "31", "32"
 
 _SMALL = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_MARKS = {"queued": "…", "stored": "✓", "delivered": "✓✓", "failed": "✗"}
+_MARKS = {"queued": "…", "stored": "✓", "delivered": "✓✓"}
 
 
 def moment(stamp: str, zone: tzinfo | None = None) -> datetime:
@@ -86,7 +87,7 @@ def message(message: Message, *, own: str, words: Words, paint: Paint, zone: tzi
         asked = words.no_text if message.reply.gone else _one_line(message.reply.text)
         answered = paint(f"↳ {shown.name(message.reply.from_)}: {asked}", DIM) + below
     edited = f" {paint(words.edited, DIM)}" if message.edited_at else ""
-    progress = _progress(message, paint) if mine else ""
+    progress = _progress(message, words, paint) if mine else ""
     return f"{paint(start, DIM)}{paint(name, BOLD)}{whisper}: {answered}{body}{edited}{progress}{_reactions(message)}"
 
 
@@ -125,9 +126,11 @@ def found(one: Found, *, own: str, me: str, paint: Paint, zone: tzinfo | None = 
     return f"{paint(start, DIM)}{where}{paint(name, BOLD)}: {body}  {paint(one.message[:8], DIM)}"
 
 
-def _progress(message: Message, paint: Paint) -> str:
+def _progress(message: Message, words: Words, paint: Paint) -> str:
     mark = _MARKS.get(message.state)
-    shown_mark = f" {paint(mark, RED if message.state == 'failed' else DIM)}" if mark else ""
+    shown_mark = f" {paint(mark, DIM)}" if mark else ""
+    if message.state == "failed":
+        shown_mark = f" {paint(f'✗ {words.failed}', RED)}"
     count = f" {paint(str(message.unread).translate(_SMALL), YELLOW)}" if message.unread else ""
     return shown_mark + count
 

@@ -10,6 +10,7 @@ def words(output: Output) -> Words:
     return Words(
         me=say("cli.me"),
         recalled=say("cli.recalled"),
+        failed=say("cli.failed"),
         edited=say("cli.edited"),
         once=say("cli.once"),
         once_opened=say("cli.once-opened"),

@@ -60,7 +60,7 @@ class ChatList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """`state`: ``queued``, ``stored``, ``delivered`` (decrypted by all) or ``read``."""
+    """`state`: ``queued``, ``stored``, ``delivered`` (decrypted by all), ``read``, or ``failed`` (HT-C-070)."""
 
     message: str
     state: str
@@ -347,6 +347,17 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, tag="read", tag_field="cal
     wait: float = 3.0
 
 
+class Resend(msgspec.Struct, frozen=True, kw_only=True, tag="resend", tag_field="call"):
+    """Send an own message that was not delivered (state ``failed``) once more; waits as `Send`.
+
+    :raises UsageError: ``resend.not-own``, ``resend.not-failed``, ``resend.newcomers``
+    """
+
+    Result: ClassVar = Sent
+    message: str
+    wait: float = 5.0
+
+
 class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall", tag_field="call"):
     """Take an own message back; waits at most `wait` seconds for the relay. :raises UsageError: ``recall.not-own``"""
 
@@ -521,6 +532,7 @@ Call = (
     | Search
     | Read
     | Recall
+    | Resend
     | React
     | Reactors
     | Edit

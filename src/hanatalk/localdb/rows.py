@@ -223,6 +223,8 @@ class Message(Row, frozen=True):
     fate: int = 0
     thread: ConversationId | None = None
     leaving: int = 0
+    failed: int = 0
+    resent_at: int | None = None
 
     def numbered(self, number: int) -> "Message":
         """The row as it was inserted."""

@@ -28,6 +28,7 @@ from hanatalk.client.engine import (
     searching,
     sending,
     timers,
+    undelivered,
     views,
     whispers,
 )
@@ -433,6 +434,14 @@ class Engine:
         now = self._at(now)
         row = views.resolve_message(self._core, message)
         expiry.recall(self._core, row, now)
+        self._follow_up(now)
+        return row
+
+    def resend(self, message: str, now: int) -> Message:
+        """Send an own message that was not delivered once more. :raises UsageError: see `undelivered.resend`"""
+        now = self._at(now)
+        row = views.resolve_message(self._core, message)
+        undelivered.resend(self._core, row, now)
         self._follow_up(now)
         return row
 

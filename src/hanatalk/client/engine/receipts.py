@@ -190,7 +190,10 @@ class Counts:
         return len(waiting)
 
     def state(self, message: Message) -> str:
-        """Own: queued, stored, delivered (decrypted by all other devices), read (by all). Others': received, read."""
+        """Own: queued, stored, delivered (decrypted by all other devices), read (by all), failed (HT-C-070).
+
+        Others': received, read.
+        """
         if message.account != self._own:
             return "read" if message.read else "received"
         if self.unread(message) == 0:
@@ -200,4 +203,6 @@ class Counts:
         told = message.counter > 0 and bool(others)
         if told and all((row := rows.get(device)) and row.decrypted >= message.counter for device in others):
             return "delivered"
+        if message.failed:
+            return "failed"
         return "stored" if message.stored_at is not None else "queued"

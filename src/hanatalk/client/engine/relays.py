@@ -22,6 +22,7 @@ from hanatalk.client.engine import (
     sending,
     starts,
     timers,
+    undelivered,
 )
 from hanatalk.client.engine.core import Core, Link, Signed
 from hanatalk.errors import HanaError, StorageError
@@ -402,6 +403,8 @@ def chores(core: Core, now: int) -> None:
     with core.transaction():
         sure = core.clock.cautious(now)  # before what cannot be had again is destroyed
         invites.give_up(core, sure)
+        for row in core.db.find(Conversation, "1"):
+            undelivered.look(core, row, now)
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
             sending.publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
             going.give_up(core, row.conversation, core.clock.wall(now) - sending.GIVE_UP, now)

@@ -301,9 +301,9 @@ def stored(core: Core, frame: Outgoing, seq: int, now: int) -> None:
         return
     placing.remember(core, frame, seq, now)
     timers.stored(core, frame.message, now)
-    first = core.db.value("SELECT stored_at FROM message WHERE message = ?", frame.message) is None
-    core.db.execute("UPDATE message SET stored_at = ? WHERE message = ?", now, frame.message)
-    if first:
+    news = core.db.value("SELECT stored_at IS NULL OR failed FROM message WHERE message = ?", frame.message)
+    core.db.execute("UPDATE message SET stored_at = ?, failed = 0 WHERE message = ?", now, frame.message)
+    if news:
         core.emit(events.StateChanged(conversation=frame.owner.hex(), message=frame.message.hex(), state="stored"))
 
 
@@ -436,24 +436,26 @@ def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, s
         ),
     )
     before = now if stored_before is None else stored_before
+    since = core.clock.wall(now) - GIVE_UP
     messages = core.db.find(
         Message,
-        "conversation = ? AND device = ? AND counter > ? AND (stored_at IS NULL OR stored_at <= ?) AND sent_at > ? "
-        "ORDER BY counter LIMIT 1000",
+        "conversation = ? AND device = ? AND counter > ? AND (stored_at IS NULL OR stored_at <= ?) "
+        "AND coalesce(resent_at, sent_at) > ? ORDER BY counter LIMIT 1000",
         conversation,
         own,
         confirmed,
         before,
-        core.clock.wall(now) - GIVE_UP,
+        since,
     )
     if not _counted(core, row):  # once the start is counted; known even if this process ends before (HT-M-071)
         core.db.execute(
             "UPDATE message SET stored_at = NULL WHERE conversation = ? AND device = ? AND counter > ? "
-            "AND stored_at <= ?",
+            "AND stored_at <= ? AND coalesce(resent_at, sent_at) > ?",
             conversation,
             own,
             confirmed,
             before,
+            since,
         )
     return publish_again(core, conversation, messages, now)
 

@@ -213,6 +213,9 @@ class Owner:
                 return await self._send(call)
             case calls.Recall():
                 return await self._recall(call)
+            case calls.Resend(message=message, wait=wait):
+                row = self._engine.resend(message, now())
+                return calls.Sent(message=row.message.hex(), state=await self._is_stored(row, wait))
             case calls.Read():
                 return await self._read(call)
             case calls.Search():
