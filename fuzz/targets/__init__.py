@@ -7,6 +7,7 @@ from fuzz.targets import (
     doorway,
     engine,
     identity,
+    linking,
     links,
     listening,
     relay,
@@ -16,8 +17,5 @@ from fuzz.targets import (
     wire,
 )
 
-ALL: dict[str, Target] = {
-    target.name: target
-    for room in (wire, relay, listening, links, content, identity, storage, doorway, terminal, engine, binding, search)
-    for target in room.TARGETS
-}
+ROOMS = (wire, relay, listening, links, linking, content, identity, storage, doorway, terminal, engine, binding, search)
+ALL: dict[str, Target] = {target.name: target for room in ROOMS for target in room.TARGETS}

@@ -87,7 +87,9 @@ def _hash(link: bytes) -> bytes:
 def _credential() -> Attack:
     """An input is a credential's bytes, or [which, field, …] to be signed by its device."""
     first = accounts.create(DEVICES[0])
-    chain = accounts.extend(first, DEVICES[0], change=accounts.Change.ADD, device=KEYS[1], co_signer=DEVICES[1])
+    chain = accounts.extend(
+        first, DEVICES[0], change=accounts.Change.ADD, device=KEYS[1], co_signature=accounts.co_sign(first, DEVICES[1])
+    )
     chain = accounts.extend(chain, DEVICES[1], change=accounts.Change.REMOVE, device=KEYS[0])
 
     def attack(given: bytes) -> None:
@@ -117,7 +119,9 @@ def _chains() -> Iterator[bytes]:
     yield msgspec.msgpack.encode([[0, 0, 0, 0, none, 0], [1, 1, 1, 0, 1, 0], [2, 2, 0, 1, none, 0], [3, 1, 2, 1, 2, 0]])
     chain = accounts.create(DEVICES[0])
     yield msgspec.msgpack.encode(list(chain.links))
-    chain = accounts.extend(chain, DEVICES[0], change=accounts.Change.ADD, device=KEYS[1], co_signer=DEVICES[1])
+    chain = accounts.extend(
+        chain, DEVICES[0], change=accounts.Change.ADD, device=KEYS[1], co_signature=accounts.co_sign(chain, DEVICES[1])
+    )
     yield msgspec.msgpack.encode(list(chain.links))
     yield chain.links[1]
 

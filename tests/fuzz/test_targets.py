@@ -34,15 +34,20 @@ PARSING = {
 }
 # Modules that parse and have no target, and why not.
 WITHOUT = {
+    "cli.devices": "a code from standard input; client.engine.link_codes parses it",
     "cli.output": "JSON that it has just written",
     "cli.passphrase": "the person's own file; one line, decoded as UTF-8 or refused",
     "cli.people": "a link from standard input; client.engine.links parses it",
     "cli.rendering": "times that the engine wrote itself",
+    "client.engine.additions": "own rows of the authenticated database; chains by accounts.verify_chain",
     "client.engine.clock": "its own setting in the authenticated database",
     "client.engine.core": "own rows of the authenticated database, written after they were verified",
+    "client.engine.devices": "chains, by accounts.verify_chain",
     "client.engine.engine": "own rows of the authenticated database",
     "client.engine.keys": "own digests",
+    "client.engine.membership": "chains, by accounts.verify_chain",
     "client.engine.recovery": "own rows of the authenticated database",
+    "client.engine.roll": "chains and codes that were verified before they were stored",
     "client.engine.views": "what the person typed, looked up; see command-line",
     "client.runtime.profiles": "the relay's URL, by transport.urls",
     "client.runtime.owner": "text that the engine parses",

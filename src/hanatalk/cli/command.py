@@ -18,7 +18,9 @@ from hanatalk.words import Language, sentence
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_CLIENT_ONLY = frozenset({"hanatalk_mls", "argon2", "keyring", "segno"})  # an operator's installation has none of them
+_CLIENT_ONLY = frozenset(
+    {"hanatalk_mls", "argon2", "keyring", "mnemonic", "segno"}
+)  # an operator's installation has none of them
 
 
 def settings_of(context: click.Context) -> Settings:
@@ -86,11 +88,31 @@ class Group(click.Group):
     """Commands by name; each lives in a module that is imported when the command is used.
 
     :param lazy: the module (inside this package) of each command, in the order of the help text.
+    :param bare: what the name alone does; None: it prints the help text.
     """
 
-    def __init__(self, name: str | None, *, lazy: Mapping[str, str], top: bool = False, **attributes: Any) -> None:
-        options = global_options(hidden=not top)
-        super().__init__(name, params=options, add_help_option=False, no_args_is_help=True, **attributes)
+    def __init__(
+        self,
+        name: str | None,
+        *,
+        lazy: Mapping[str, str],
+        top: bool = False,
+        bare: Callable[[], None] | None = None,
+        **attributes: Any,
+    ) -> None:
+        def alone() -> None:
+            if bare is not None and click.get_current_context().invoked_subcommand is None:
+                bare()
+
+        super().__init__(
+            name,
+            params=global_options(hidden=not top),
+            add_help_option=False,
+            no_args_is_help=bare is None,
+            invoke_without_command=bare is not None,
+            callback=alone,
+            **attributes,
+        )
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:

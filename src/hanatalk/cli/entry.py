@@ -34,6 +34,7 @@ COMMANDS = {
     "lock": "locking",
     "wipe": "locking",
     "group": "groups",
+    "devices": "devices",
     "relay": "relays",
     "relay-pass": "access",
     "demo": "rehearsal",

@@ -97,6 +97,12 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return say("cli.event.group", name=name, by=by)
         case events.ChangeVoid(name=name, why=why):
             return output.painted(say("cli.event.change-void", name=name, why=say(f"cli.void.{why}")), rendering.YELLOW)
+        case events.DeviceChanged(name=name, change=change):
+            return output.painted(say(f"cli.event.device-{change}", name=name), rendering.YELLOW)
+        case events.DeviceRevoked():
+            return output.painted(say("cli.event.revoked"), rendering.RED)
+        case events.LinkMoved(state=state):
+            return say("cli.event.link", state=state)
         case events.MemberRejoined(name=name):
             return output.painted(say("cli.event.rejoined", name=name), rendering.YELLOW)
         case events.ConversationChanged(state=state):

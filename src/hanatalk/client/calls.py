@@ -263,6 +263,55 @@ class MemberList(msgspec.Struct, frozen=True, kw_only=True):
     large: bool
 
 
+class Linking(msgspec.Struct, frozen=True, kw_only=True):
+    """A new device on its way into an account.
+
+    `state`: ``none``; ``shown``: the code `link` waits to be typed in; ``offered``: compare the words and confirm;
+    ``consented``: it waits for the other side; ``linked``; ``failed``, `failure` says why (an error code).
+    `words`: their numbers in the list of `language`, ``ko`` or ``en``.
+    """
+
+    state: str
+    link: str | None = None
+    language: str = "en"
+    account: str | None = None
+    name: str | None = None
+    words: list[int] = []
+    failure: str | None = None
+
+
+class Approving(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that is to be added. `state`: ``none``, ``offered``, ``revealed`` (compare the words and confirm),
+    ``confirmed``, ``adding`` (both said yes), ``failed``. `words` as in `Linking`."""
+
+    state: str
+    device: str | None = None
+    language: str = "en"
+    words: list[int] = []
+    failure: str | None = None
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A device of the own account. `conversations` of `of` have it as a member; `state`: ``current``, ``joining`` (not
+    yet in all of them), ``leaving`` (removed, not yet in all of them)."""
+
+    device: str
+    this: bool
+    state: str
+    conversations: int
+    of: int
+
+
+class DeviceRemoved(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole id of the device that is being removed."""
+
+    device: str
+
+
+class DeviceList(msgspec.Struct, frozen=True, kw_only=True):
+    devices: list[Device]
+
+
 class PassKept(msgspec.Struct, frozen=True, kw_only=True):
     """`connected`: the relay took it already; False if it could not be reached now, or nothing is wanted there."""
 
@@ -436,6 +485,72 @@ class RelayPass(msgspec.Struct, frozen=True, kw_only=True, tag="relay-pass", tag
         return f"RelayPass(relay={self.relay!r})"
 
 
+class Devices(msgspec.Struct, frozen=True, kw_only=True, tag="devices", tag_field="call"):
+    Result: ClassVar = DeviceList
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, tag="link", tag_field="call"):
+    """Make this new profile a device of somebody's account: show a code. Waits at most `wait` seconds for the relay.
+
+    :raises UsageError: ``link.not-new``
+    """
+
+    Result: ClassVar = Linking
+    language: str  # of the words: ko or en
+    wait: float = 10.0
+
+
+class LinkState(msgspec.Struct, frozen=True, kw_only=True, tag="link-state", tag_field="call"):
+    """Waits at most `wait` seconds until the state is another one than `seen`."""
+
+    Result: ClassVar = Linking
+    seen: str | None = None
+    wait: float = 0.0
+
+
+class LinkConfirm(msgspec.Struct, frozen=True, kw_only=True, tag="link-confirm", tag_field="call"):
+    """The person compared the words. :raises UsageError: ``link.none``"""
+
+    Result: ClassVar = Linking
+    yes: bool
+
+
+class Approve(msgspec.Struct, frozen=True, kw_only=True, tag="approve", tag_field="call"):
+    """Begin to add the device that shows `link`.
+
+    :raises ContentError: ``link.malformed``, ``link.is-invite``, ``link.expired``
+    :raises UsageError: ``link.own``, ``link.under-way``
+    """
+
+    Result: ClassVar = Approving
+    link: str
+
+
+class ApproveState(msgspec.Struct, frozen=True, kw_only=True, tag="approve-state", tag_field="call"):
+    """As `LinkState`, at the other device."""
+
+    Result: ClassVar = Approving
+    seen: str | None = None
+    wait: float = 0.0
+
+
+class ApproveConfirm(msgspec.Struct, frozen=True, kw_only=True, tag="approve-confirm", tag_field="call"):
+    """As `LinkConfirm`, at the other device."""
+
+    Result: ClassVar = Approving
+    yes: bool
+
+
+class RemoveDevice(msgspec.Struct, frozen=True, kw_only=True, tag="remove-device", tag_field="call"):
+    """Remove an own device, by its id or a unique prefix; `Devices` shows how far it is.
+
+    :raises UsageError: ``device.unknown``, ``name.ambiguous``, ``device.own``
+    """
+
+    Result: ClassVar = DeviceRemoved
+    device: str
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True, tag="lock", tag_field="call"):
     """The owner closes the profile and ends: its keys are gone with the process."""
 
@@ -520,6 +635,7 @@ class GroupMembers(msgspec.Struct, frozen=True, kw_only=True, tag="group-members
 
 
 GroupCall = GroupCreate | GroupAdd | GroupRemove | GroupRole | GroupRename | GroupRights | GroupLeave
+DeviceCall = Devices | Link | LinkState | LinkConfirm | Approve | ApproveState | ApproveConfirm | RemoveDevice
 
 Call = (
     Status
@@ -545,6 +661,7 @@ Call = (
     | Listen
     | GroupCall
     | GroupMembers
+    | DeviceCall
 )
 Result = (
     Account
@@ -567,4 +684,8 @@ Result = (
     | Done
     | GroupDone
     | MemberList
+    | Linking
+    | Approving
+    | DeviceList
+    | DeviceRemoved
 )

@@ -152,6 +152,26 @@ class MemberRejoined(msgspec.Struct, frozen=True, kw_only=True, tag="rejoined", 
     name: str
 
 
+class DeviceChanged(msgspec.Struct, frozen=True, kw_only=True, tag="device", tag_field="event"):
+    """A device of somebody known came or went: `change` is ``added`` or ``removed``. The safety number stays."""
+
+    conversation: str
+    account: str
+    name: str
+    device: str
+    change: str
+
+
+class DeviceRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", tag_field="event"):
+    """Another own device removed this one: it reads nothing more, its profile is wiped."""
+
+
+class LinkMoved(msgspec.Struct, frozen=True, kw_only=True, tag="link", tag_field="event"):
+    """Linking goes on: `state` as in `calls.Linking` or `calls.Approving`."""
+
+    state: str
+
+
 class ConversationChanged(msgspec.Struct, frozen=True, kw_only=True, tag="conversation", tag_field="event"):
     """What this device can do in a conversation: `state` as in `calls.Chat`."""
 
@@ -200,6 +220,9 @@ Event = (
     | GroupChanged
     | ChangeVoid
     | MemberRejoined
+    | DeviceChanged
+    | DeviceRevoked
+    | LinkMoved
     | ConversationChanged
     | OwnMissing
     | InviteRefused

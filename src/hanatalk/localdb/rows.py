@@ -44,6 +44,7 @@ class Purpose(enum.IntEnum):
     START = 5
     FALLBACK = 6
     ANNEX = 7  # the body of a Welcome
+    LINK = 20
 
 
 class Closed(enum.IntEnum):
@@ -88,6 +89,7 @@ class OutboxKind(enum.IntEnum):
     START = 8
     PIECE = 0  # of a commit that is larger than one entry; goes before it
     ANNEX = 9  # a piece of a Welcome's body
+    LINK = 20
 
 
 class ChangeKind(enum.IntEnum):
@@ -110,6 +112,7 @@ class IntentKind(enum.IntEnum):
     READMIT = 3
     MOVE = 4
     CHANGE = 5  # of a group: the `change` rows
+    DEVICES = 10
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -287,6 +290,8 @@ class Stream(Row, frozen=True):
     highest: int = 0
     told_decrypted: int = 0
     told_read: int = 0
+    base: int = 0
+    base_read: int = 0
 
 
 class Gap(Row, frozen=True):
@@ -488,6 +493,17 @@ class Readmission(Row, frozen=True):
 
     def __repr__(self) -> str:
         return "Readmission(…)"
+
+
+class Addition(Row, frozen=True):
+    table: ClassVar = "addition"
+    conversation: ConversationId
+    device: DeviceKey
+    key_package: bytes
+    welcome: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "Addition(…)"
 
 
 class Notice(Row, frozen=True):

@@ -11,7 +11,14 @@ from hanatalk.errors import VerificationError
 
 FIRST, SECOND, THIRD = (accounts.Device(accounts.new_seed()) for _ in range(3))
 ALONE = accounts.create(FIRST)
-BOTH = accounts.extend(ALONE, FIRST, change=Change.ADD, device=SECOND.key, co_signer=SECOND)
+
+
+def _with(device: accounts.Device) -> accounts.Chain:
+    signature = accounts.co_sign(ALONE, device)
+    return accounts.extend(ALONE, FIRST, change=Change.ADD, device=device.key, co_signature=signature)
+
+
+BOTH = _with(SECOND)
 
 
 def _refused(why: str, *arguments: object, **names: object) -> None:
@@ -30,9 +37,15 @@ def test_a_chain_grows_and_keeps_its_id() -> None:
 
 def test_an_added_device_must_agree() -> None:
     """HT-M-003."""
-    for co_signer in (None, THIRD):
+    for signature in (None, accounts.co_sign(ALONE, THIRD)):
         with pytest.raises(VerificationError, match=r"chain\.broken"):
-            accounts.extend(ALONE, FIRST, change=Change.ADD, device=SECOND.key, co_signer=co_signer)
+            accounts.extend(
+                ALONE,
+                FIRST,
+                change=Change.ADD,
+                device=SECOND.key,
+                co_signature=signature,
+            )
 
 
 def test_only_current_devices_sign() -> None:
@@ -65,8 +78,12 @@ def test_every_byte_of_a_link_counts() -> None:
 
 def test_forks_are_neither() -> None:
     """HT-M-004."""
-    one = accounts.extend(ALONE, FIRST, change=Change.ADD, device=SECOND.key, co_signer=SECOND)
-    other = accounts.extend(ALONE, FIRST, change=Change.ADD, device=THIRD.key, co_signer=THIRD)
+    one = accounts.extend(
+        ALONE, FIRST, change=Change.ADD, device=SECOND.key, co_signature=accounts.co_sign(ALONE, SECOND)
+    )
+    other = accounts.extend(
+        ALONE, FIRST, change=Change.ADD, device=THIRD.key, co_signature=accounts.co_sign(ALONE, THIRD)
+    )
     assert accounts.longer(ALONE, one) is one
     assert accounts.longer(one, ALONE) is one
     with pytest.raises(VerificationError, match=r"chain\.fork"):

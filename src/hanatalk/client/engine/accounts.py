@@ -126,13 +126,26 @@ def create(device: Device) -> Chain:
     return verify_chain([signed])
 
 
-def extend(chain: Chain, by: Device, *, change: Change, device: DeviceKey, co_signer: Device | None = None) -> Chain:
-    """The chain with one more link, signed by a current device; an added device co-signs (`co_signer`).
+def _next(chain: Chain, change: Change, device: DeviceKey) -> bytes:
+    return msgspec.msgpack.encode(Link(1, chain.height + 1, chain.head, change, device))
+
+
+def co_sign(chain: Chain, device: Device) -> bytes:
+    """What a device signs that is to be added next (HT-M-003)."""
+    return device.sign(_CO_LINK, _next(chain, Change.ADD, device.key))
+
+
+def head_with(chain: Chain, device: DeviceKey) -> bytes:
+    """The chain's head once this device is added next."""
+    return _hash(_next(chain, Change.ADD, device))
+
+
+def extend(chain: Chain, by: Device, *, change: Change, device: DeviceKey, co_signature: bytes | None = None) -> Chain:
+    """The chain with one more link, signed by a current device; an added device co-signs (`co_sign`).
 
     :raises VerificationError: ``chain.broken``
     """
-    link = msgspec.msgpack.encode(Link(1, chain.height + 1, chain.head, change, device))
-    co_signature = co_signer.sign(_CO_LINK, link) if co_signer else None
+    link = _next(chain, change, device)
     signed = msgspec.msgpack.encode(SignedLink(link, by.key, by.sign(_LINK, link), co_signature))
     return verify_chain([*chain.links, signed])
 
@@ -178,6 +191,33 @@ def verify_chain(links: list[bytes], *, account: AccountId | None = None) -> Cha
     return Chain(AccountId(hashes[0]), tuple(links), tuple(hashes), frozenset(devices))
 
 
+def prefix(chain: Chain, height: int) -> Chain:
+    """A verified chain as it was at a height (0: its first link); a height beyond its end is its end."""
+    if height >= chain.height:
+        return chain
+    devices: set[DeviceKey] = set()
+    for raw in chain.links[: height + 1]:
+        link = msgspec.msgpack.decode(msgspec.msgpack.decode(raw, type=SignedLink).link, type=Link)
+        (devices.discard if link.change is Change.REMOVE else devices.add)(DeviceKey(link.device))
+    return Chain(chain.account, chain.links[: height + 1], chain.hashes[: height + 1], frozenset(devices))
+
+
+def signer_of(chain: Chain, change: Change, device: bytes) -> DeviceKey | None:
+    """Who signed the last link of a verified chain that did this to the device."""
+    found = None
+    for raw in chain.links:
+        signed = msgspec.msgpack.decode(raw, type=SignedLink)
+        link = msgspec.msgpack.decode(signed.link, type=Link)
+        if link.change is change and link.device == device:
+            found = DeviceKey(signed.signer)
+    return found
+
+
+def extends(chain: Chain, known: Chain) -> bool:
+    """Whether `known` is where `chain` began (or all of it)."""
+    return chain.hashes[: len(known.hashes)] == known.hashes
+
+
 def longer(known: Chain, other: Chain) -> Chain:
     """The longer of two chains of one account; one must be a prefix of the other.
 
@@ -197,9 +237,18 @@ def _credential_text(account: bytes, device: bytes, head: bytes, height: int, le
 
 def credential(chain: Chain, device: Device, leaf_key: bytes) -> bytes:
     """The credential of a leaf of this device; `leaf_key` is the leaf's signature key (32 bytes)."""
-    text = _credential_text(chain.account, device.key, chain.head, chain.height, leaf_key)
+    return _credential(chain, chain.head, chain.height, device, leaf_key)
+
+
+def credential_when_added(chain: Chain, device: Device, leaf_key: bytes) -> bytes:
+    """Likewise, of a device that the chain's next link is to add."""
+    return _credential(chain, head_with(chain, device.key), chain.height + 1, device, leaf_key)
+
+
+def _credential(chain: Chain, head: bytes, height: int, device: Device, leaf_key: bytes) -> bytes:
+    text = _credential_text(chain.account, device.key, head, height, leaf_key)
     return msgspec.msgpack.encode(
-        Credential(1, chain.account, device.key, chain.head, chain.height, device.sign(_CREDENTIAL, text))
+        Credential(1, chain.account, device.key, head, height, device.sign(_CREDENTIAL, text))
     )
 
 

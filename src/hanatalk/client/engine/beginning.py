@@ -9,10 +9,20 @@ from hanatalk.ids import ChannelId, ConversationId
 from hanatalk.localdb.rows import Conversation, ConversationState
 
 
-def begin(core: Core, conversation: ConversationId, group: mls.Group, agreed: policy.Policy, now: int) -> None:
+def begin(
+    core: Core,
+    conversation: ConversationId,
+    group: mls.Group,
+    agreed: policy.Policy,
+    now: int,
+    *,
+    resync_secret: bytes | None = None,
+) -> None:
     """Everything that a conversation known by its MLS group needs besides the group's own rows.
 
     A group that this profile knows already (it was a member before) keeps its row, its number and its messages.
+
+    :param resync_secret: of whoever added this device late; None: it was there in the first epoch
     """
     core.adopt(conversation, group)
     fresh = Conversation(
@@ -35,8 +45,8 @@ def begin(core: Core, conversation: ConversationId, group: mls.Group, agreed: po
     commits.refresh_roster(core, conversation, group)
     secret = group.export_secret(keys.ERA_LABEL, b"", 32)
     commits.start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
-    if agreed.kind is policy.Kind.DIRECT:
-        resync.begin(core, conversation, group, agreed.relays, now)
+    if agreed.kind is not policy.Kind.GROUP:
+        resync.begin(core, conversation, resync_secret or resync.first_secret(group), agreed.relays, now)
 
 
 def greet(core: Core, conversation: ConversationId, agreed: policy.Policy, now: int) -> None:

@@ -165,14 +165,14 @@ def _void(core: Core, change: Change, why: str, now: int) -> None:
     )
 
 
-def people(core: Core, folded: Folded) -> list[content.Person]:
+def people(core: Core, folded: Folded) -> dict[AccountId, content.Person]:
     """The chains of those added, for everybody who judges the commit (HT-M-083)."""
     found = {}
     for adding in folded.adds:
         chain = core.chain(adding.account)
         if chain is not None:
             found[adding.account] = content.Person(list(chain.links), core.name(adding.account))
-    return list(found.values())
+    return found
 
 
 def pending(core: Core, folded: Folded, conversation: ConversationId, digest: bytes, welcome: bytes | None) -> None:

@@ -11,7 +11,18 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, changes, content, enclosing, holes, judging, keys, policy, recovery
+from hanatalk.client.engine import (
+    accounts,
+    additions,
+    changes,
+    content,
+    enclosing,
+    holes,
+    judging,
+    keys,
+    policy,
+    recovery,
+)
 from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
 from hanatalk.client.engine.sending import era_channel, frame_for, may_send
 from hanatalk.errors import ContentError, HanaError, VerificationError
@@ -35,7 +46,7 @@ UPDATE_EVERY = 7 * DAY
 UPDATE_JITTER = 12 * 3_600_000
 ERA_LENGTH = 7 * DAY
 SEQ_LIMIT = 2**53 - 1
-STARTS_ERA = (IntentKind.NEW_ERA, IntentKind.READMIT, IntentKind.MOVE)
+STARTS_ERA = (IntentKind.NEW_ERA, IntentKind.READMIT, IntentKind.MOVE, IntentKind.DEVICES)
 RECEIPT_WAIT = 30_000  # milliseconds for the relay to sign what it has shown
 RETRY = 400  # milliseconds per leaf index: losers of a race try again one after the other
 RETRY_PLACES = 64  # leaf indices told apart
@@ -123,31 +134,42 @@ def _allowed(core: Core, row: Conversation, intent: Intent) -> Intent | None:
 def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, shown: Signed | None, now: int) -> None:
     receipt = shown.seq.to_bytes(8) + shown.control_hash + shown.signature if shown else None
     group = core.group(row.conversation)
+    members = core.members(row.conversation)
     again = _to_readmit(core, row, intent)
-    adds = [again.key_package] if again is not None else []
-    removes = [member.leaf for member in core.members(row.conversation) if again and member.device == again.device]
     folded = None
-    if intent.kind == IntentKind.CHANGE:
+    devices = additions.NOTHING
+    if again is not None:
+        leaves = [member.leaf for member in members if member.device == again.device]
+        devices = additions.Changes({again.device: again.key_package}, leaves)
+    elif intent.kind == IntentKind.DEVICES:
+        devices = additions.wanted(core, row, members, now)
+        if devices == additions.NOTHING:
+            core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind)
+            return
+    elif intent.kind == IntentKind.CHANGE:
         folded = changes.fold(core, row, group.suite, now)
         if folded is None:
-            core.db.execute(
-                "DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.CHANGE
-            )
+            core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind)
             return
-        adds, removes = [adding.key_package for adding in folded.adds], folded.removes
+    people = additions.people(core, row, members, devices)
+    if folded is not None:
+        people |= changes.people(core, folded)
     context = content.CommitContext(
         1,
         intent.kind in STARTS_ERA or (folded is not None and folded.membership),
         receipt,
-        changes.people(core, folded) if folded is not None else [],
+        list(people.values()),
     )
     made = group.commit(
-        adds=adds,
-        removes=removes,
+        adds=[adding.key_package for adding in folded.adds] if folded is not None else list(devices.adds.values()),
+        removes=folded.removes if folded is not None else devices.removes,
         self_update=True,
         extensions=folded.extensions if folded is not None else None,
+        credential=additions.newer_credential(core, row, members),
         aad=content.encode(context),
     )
+    if intent.kind == IntentKind.DEVICES:
+        additions.committed(core, row, devices, made.welcome)
     if again is not None:
         core.db.put(msgspec.structs.replace(again, welcome=made.welcome))
     if folded is not None:
@@ -265,9 +287,7 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
 
 def hear_of(core: Core, chain: accounts.Chain, name: str) -> None:
     """Another member says who an account is. Its name is hearsay until it says it itself; a chain that forks from the
-    known one is an alarm, and not taken (HT-M-004)."""
-    if chain.account == core.identity.account:
-        return
+    known one is an alarm, and not taken (HT-M-004, HT-M-130)."""
     try:
         core.remember_account(chain, core.name(chain.account) or name)
     except VerificationError as error:
@@ -373,7 +393,9 @@ def _merged(
             conversation,
             committer,
         )
+    before = core.members(conversation)
     refresh_roster(core, conversation, group)
+    additions.tell_changes(core, row, before, core.members(conversation), now)
     core.db.execute("DELETE FROM ciphertext WHERE conversation = ?", conversation)
     if secret is not None:
         core.db.execute("UPDATE channel SET closed = ? WHERE channel = ?", Closed.LEFT, row.channel)

@@ -133,6 +133,12 @@ class Opened(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 Action = Reaction | Edit | Opened  # about another message
 
 
+class Sync(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=32):
+    """What the devices of one account tell each other; only in the account's group (HT-C-170)."""
+
+    said: bytes  # `syncing.Said`
+
+
 class KeyPackages(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=40):
     """Fresh KeyPackages of the sender's device, in place of used ones (HT-C-080)."""
 
@@ -151,7 +157,7 @@ class Begins(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     first: Counter
 
 
-Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | KeyPackages | Leave | Begins | Action
+Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | KeyPackages | Leave | Begins | Action | Sync
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -191,7 +197,7 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _body = msgspec.msgpack.Decoder(Body)
 _commit_context = msgspec.msgpack.Decoder(CommitContext)
 _kind = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 40, 41, 42}
+_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 40, 41, 42}
 encode = msgspec.msgpack.Encoder().encode
 
 

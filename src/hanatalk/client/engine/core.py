@@ -116,6 +116,7 @@ class Core:
         self._groups: dict[ConversationId, mls.Group] = {}
         self._unpublished: list[events.Event] = []
         self._depth = 0
+        self._chains: dict[AccountId, tuple[bytes, accounts.Chain]] = {}  # verified, with the row they came from
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -124,12 +125,14 @@ class Core:
             yield
             return
         self._depth = 1
+        before = self.identity
         try:
             with self.db.transaction():
                 yield
         except BaseException:
             self._groups.clear()
             self._unpublished.clear()
+            self.identity = before
             raise
         finally:
             self._depth = 0
@@ -180,7 +183,12 @@ class Core:
         row = self.account(account)
         if row is None:
             return None
-        return accounts.verify_chain(msgspec.msgpack.decode(row.chain, type=list[bytes]), account=account)
+        cached = self._chains.get(account)
+        if cached is not None and cached[0] == row.chain:
+            return cached[1]
+        chain = accounts.verify_chain(msgspec.msgpack.decode(row.chain, type=list[bytes]), account=account)
+        self._chains[account] = row.chain, chain
+        return chain
 
     def name(self, account: AccountId) -> str:
         """How the account calls itself; empty if it never said."""
@@ -206,9 +214,8 @@ class Core:
 
         :raises VerificationError: ``chain.fork``
         """
-        known = self.account(chain.account)
-        if known is not None:
-            old = accounts.verify_chain(msgspec.msgpack.decode(known.chain, type=list[bytes]))
+        known, old = self.account(chain.account), self.chain(chain.account)
+        if known is not None and old is not None:
             chain = accounts.longer(old, chain)
         row = Account(
             chain.account,
@@ -217,6 +224,8 @@ class Core:
             known.verified if known else 0,
         )
         self.db.put(row)
+        if chain.account == self.identity.account:
+            self.identity = Identity(self.identity.device, chain, row.name)
 
     def own_relays(self) -> list[str]:
         """Relays where this profile's own channels are: its home, then the ones it falls back to."""

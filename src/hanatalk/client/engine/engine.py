@@ -17,14 +17,17 @@ from hanatalk.client.engine import (
     asking,
     commits,
     content,
+    devices,
     expiry,
     going,
     invites,
+    linking,
     links,
     mentions,
     moving,
     outbox,
     relays,
+    roll,
     searching,
     sending,
     timers,
@@ -305,6 +308,54 @@ class Engine:
     def knows_relay(self) -> bool:
         """The own relay was reached at least once."""
         return self._core.db.value("SELECT key FROM relay WHERE url = ?", self.home_relay) is not None
+
+    # devices --------------------------------------------------------------------------------------------------
+
+    def link(self, *, language: str, now: int) -> None:
+        """Show a code to be added to an account. :raises UsageError, NetworkError: see `linking.begin`"""
+        now = self._at(now)
+        linking.begin(self._core, language=language, now=now)
+        self._follow_up(now)
+
+    def link_consent(self, *, yes: bool, now: int) -> None:
+        """:raises UsageError: ``link.none``"""
+        now = self._at(now)
+        linking.consent(self._core, yes=yes, now=now)
+        self._follow_up(now)
+
+    def approve(self, link: str, now: int) -> None:
+        """Begin to add a device. :raises ContentError, UsageError: see `linking.approve`"""
+        now = self._at(now)
+        linking.approve(self._core, link, now=now)
+        self._follow_up(now)
+
+    def approve_confirm(self, *, yes: bool, now: int) -> None:
+        """:raises UsageError: ``link.none``"""
+        now = self._at(now)
+        linking.confirm(self._core, yes=yes, now=now)
+        self._follow_up(now)
+
+    def linking(self) -> calls.Linking:
+        return roll.linking_state(self._core)
+
+    def approving(self) -> calls.Approving:
+        return roll.approving_state(self._core)
+
+    def devices(self) -> calls.DeviceList:
+        return roll.device_list(self._core)
+
+    def remove_device(self, wanted: str, now: int) -> str:
+        """:raises UsageError: ``device.unknown``, ``name.ambiguous``, ``device.own``"""
+        now = self._at(now)
+        device = devices.resolve(self._core, wanted)
+        devices.remove(self._core, device, now)
+        self._follow_up(now)
+        return device.hex()
+
+    @property
+    def revoked(self) -> bool:
+        """This device was removed by another own one (HT-M-128)."""
+        return devices.is_revoked(self._core)
 
     def move(self, conversation: str, now: int) -> None:
         """Move a conversation to the next relay of its policy, as soon as that can be reached (HT-M-066).

@@ -6,11 +6,12 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import (
     accounts,
+    additions,
     annexes,
     beginning,
     changes,
     commits,
-    content,
+    devices,
     judging,
     key_packages,
     policy,
@@ -54,6 +55,7 @@ def create(core: Core, name: str, *, large: bool, relays: list[policy.Relay], ri
         core.db.mls_write(conversation, [*created, *made.writes, *group.pending_merge()])
         beginning.begin(core, conversation, group, agreed, now)
         beginning.greet(core, conversation, agreed, now)
+        devices.noticed(core, conversation, now)
     return conversation
 
 
@@ -237,7 +239,7 @@ def carried_out(core: Core, conversation: ConversationId, now: int) -> None:
         pending.welcome,
         list(core.identity.chain.links),
         core.group(conversation).ratchet_tree(),
-        _people(core, members),
+        additions.all_people(core, members),
     )
     row = core.conversation(conversation)
     kind, body = annexes.body_of(core, conversation, policy.of(row.policy).relays[0], enclosed)
@@ -246,12 +248,3 @@ def carried_out(core: Core, conversation: ConversationId, now: int) -> None:
         at = policy.parse_welcome_at(mls.key_package_inspect(each.key_package).extensions)
         key_packages.leave(core, conversation, at, body, kind)
     receipts.due(core, row, now, len(members))  # so that the joiners soon hear somebody (HT-M-087)
-
-
-def _people(core: Core, members: list[Member]) -> list[content.Person]:
-    """Chain and name of every account in the group, for those who join it."""
-    found = {}
-    for member in members:
-        if member.account not in found and (chain := core.chain(member.account)) is not None:
-            found[member.account] = content.Person(list(chain.links), core.name(member.account))
-    return list(found.values())

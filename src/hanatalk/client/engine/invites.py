@@ -13,9 +13,11 @@ from hanatalk.client.engine import (
     beginning,
     commits,
     content,
+    devices,
     joining,
     key_packages,
     keys,
+    linking,
     links,
     policy,
     resync,
@@ -77,6 +79,7 @@ def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
     :param expires: seconds
     :raises UsageError: ``invite.expiry``; :raises NetworkError: ``network.never-reached``
     """
+    linking.must_be_somebody(core)
     if not EXPIRES_LEAST <= expires <= EXPIRES_MOST:
         raise UsageError("invite.expiry", least=EXPIRES_LEAST, most=EXPIRES_MOST)
     with core.transaction():
@@ -123,6 +126,7 @@ def begin(core: Core, text: str, *, now: int) -> Acceptance:
     :raises ContentError: ``invite.malformed``, ``invite.expired``, ``invite.too-far``
     :raises UsageError: ``invite.own``
     """
+    linking.must_be_somebody(core)
     link = links.parse(text)
     channel = link.capability.channel
     known = core.db.first(Acceptance, "channel = ?", channel)
@@ -210,6 +214,7 @@ def _found(core: Core, agreed: policy.Policy, key_package: bytes, at: policy.Wel
     beginning.begin(core, conversation, group, agreed, now)
     key_packages.leave_welcome(core, conversation, at, welcome)
     beginning.greet(core, conversation, agreed, now)
+    devices.noticed(core, conversation, now)
     return conversation
 
 
@@ -252,10 +257,12 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
     """Join by the body of a Welcome's entry."""
     try:
         enclosed = _enclosed(body)
+        linking.welcomed(core, accounts.verify_chain(enclosed.chain))
         staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref), ratchet_tree=enclosed.tree)
         agreed = policy.parse(staged.extensions)
         if agreed.kind is policy.Kind.GROUP:
             joining.join(core, package, enclosed, staged, agreed, now)
+            devices.welcomed(core, ConversationId(staged.group_id), enclosed, now)
             return
         conversation, chain, again = _join(core, package, enclosed, staged, agreed, now)
     except StorageError:
@@ -277,6 +284,9 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
     agreed = policy.parse([(policy.EXTENSION, core.conversation(conversation).policy)])
     beginning.greet(core, conversation, agreed, now)
     commits.want(core, conversation, IntentKind.UPDATE, now + UPDATE_AFTER_JOIN)
+    devices.welcomed(core, conversation, enclosed, now)
+    if chain.account == core.identity.account:
+        return
     core.emit(
         events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=core.name(chain.account))
     )
@@ -307,8 +317,11 @@ def _join(
     if len(conversation) != 16:
         raise ContentError("welcome.refused", why="group")
     known = core.db.first(Conversation, "conversation = ?", conversation)
-    chains = {core.identity.account: core.identity.chain, chain.account: chain}
-    people, devices = set(), set()
+    chains = {core.identity.account: core.identity.chain}
+    for brought in (chain, *(accounts.verify_chain(person.chain) for person in enclosed.people)):
+        before = chains.get(brought.account) or core.chain(brought.account)
+        chains[brought.account] = brought if before is None else accounts.longer(before, brought)
+    people = set()
     for member in staged.members:
         account = AccountId(accounts.read_credential(member.credential).account)
         if account not in chains:
@@ -317,18 +330,23 @@ def _join(
         if (member.leaf == staged.own_leaf) != (found.device == core.identity.device.key):
             raise VerificationError("welcome.refused", why="leaf")
         people.add(account)
-        devices.add(found.device)
-    if len(staged.members) != 2 or people != set(agreed.admins):
+    expected = {AccountId(admin) for admin in agreed.admins}
+    if agreed.kind is policy.Kind.ACCOUNT:
+        expected = {core.identity.account}
+    if people != expected or len(people) > 2:
         raise ContentError("welcome.refused", why="members")
     if known is not None:
-        resync.check_welcome(core, known, package.ref, agreed, devices)
+        resync.check_welcome(core, known, package.ref, agreed, people)
     group, writes = staged.join()
-    core.remember_account(chain)
+    names = {accounts.verify_chain(person.chain).account: person.name for person in enclosed.people}
+    for account in people:
+        core.remember_account(chains[account], core.name(account) or names.get(account))
     if known is not None:
         resync.back(core, known, group, writes, agreed, now)
     else:
         core.db.mls_write(conversation, writes)
-        beginning.begin(core, conversation, group, agreed, now)
+        secret = enclosed.beside.resync if enclosed.beside is not None else None
+        beginning.begin(core, conversation, group, agreed, now, resync_secret=secret)
     return conversation, chain, known is not None
 
 

@@ -7,6 +7,7 @@ two members with different knowledge would part.
 import msgspec
 
 from hanatalk.client.engine import accounts, content, policy
+from hanatalk.client.engine.membership import Leaf, agreed_chains, check_devices
 from hanatalk.errors import VerificationError
 from hanatalk.ids import AccountId, DeviceKey
 from hanatalk.mls import SUITE_X_WING, StagedCommit
@@ -16,16 +17,7 @@ DEVICES_MOST = 256  # of a group with X-Wing (HT-M-085)
 DEVICES_MOST_LARGE = 5_000
 
 
-class Leaf(msgspec.Struct, frozen=True):
-    """A member as this client knows it before a commit."""
-
-    leaf: int
-    account: AccountId
-    device: bytes
-    height: int
-    signature_key: bytes
-    path_commits: int  # path-only commits of this leaf in the current era
-
+__all__ = ["Leaf", "check_commit", "devices_most"]
 
 Members = dict[int, Leaf]  # by leaf index, before the commit
 Chains = dict[AccountId, accounts.Chain]
@@ -63,8 +55,9 @@ def check_commit(
         raise VerificationError("commit.stranger")
     admin = agreed.is_admin(committer.account)
     membership = bool(staged.adds or staged.removes)
-    if membership and agreed.kind is policy.Kind.DIRECT:
-        _check_replacement(staged, context, members=members, chains=chains)
+    if agreed.kind is not policy.Kind.GROUP:
+        chains = agreed_chains(context, members, chains)
+        check_devices(staged, context, committer=committer, members=members, chains=chains)
     if context.new_era and not admin and not membership:
         raise refused("era")
     carried = _carried(context, staged, members) if agreed.kind is policy.Kind.GROUP else {}
@@ -157,7 +150,7 @@ def _check_group(
             replaced.add(now.device)
         elif account != committer.account and not admin and not agreed.rights & policy.Right.ADD:
             raise refused("add")
-        after[now.device] = account
+        after[DeviceKey(now.device)] = account
     for device, leaf in removed.items():
         if device not in replaced and leaf.account != committer.account and not admin:
             raise refused("remove")
@@ -178,20 +171,6 @@ def _check_policy(staged: StagedCommit, *, agreed: policy.Policy, admin: bool) -
     if not admin and not (renamed_only and agreed.rights & policy.Right.RENAME):
         raise refused("policy")
     return new
-
-
-def _check_replacement(
-    staged: StagedCommit, context: content.CommitContext, *, members: Members, chains: Chains
-) -> None:
-    """Another member's leaf may be replaced by a leaf of the same device, and nothing else (HT-M-032, HT-M-059)."""
-    if len(staged.adds) != 1 or len(staged.removes) != 1 or not context.new_era:
-        raise refused("members")
-    before, added = members.get(staged.removes[0]), staged.adds[0]
-    if before is None or before.leaf == staged.sender or before.account not in chains:
-        raise refused("members")
-    now = accounts.verify_credential(added.credential, added.signature_key, chains[before.account])
-    if now.account != before.account or now.device != before.device or now.height < before.height:
-        raise refused("members")
 
 
 def _check_move(

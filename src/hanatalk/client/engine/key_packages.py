@@ -19,17 +19,37 @@ CONTACT_KEY_PACKAGES = 8  # kept of each device
 SPARE = {mls.SUITE_X_WING: 3, mls.SUITE_X25519: 1}  # left with every contact
 SPARE_LIFETIME = 30 * DAY
 SPARE_RENEWED = 7 * DAY  # before they expire
+MEMBERS_LIMIT = 8192  # devices that one conversation may have here
+
+
+class From(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Where a late joiner begins to count a device's messages, and up to where its own person had read them."""
+
+    device: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    highest: content.Counter
+    read: content.Counter
+
+
+class Beside(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a sibling tells a device that joins late (HT-M-122). Secret."""
+
+    resync: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)] | None
+    streams: Annotated[list[From], msgspec.Meta(max_length=MEMBERS_LIMIT)]
+
+    def __repr__(self) -> str:
+        return "Beside(…)"
 
 
 class Enclosed(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What lies in a Welcome channel: the Welcome and the chain of who made it; into a group also the ratchet tree
-    and all its people (HT-M-086)."""
+    and all its people (HT-M-086); for a sibling also what it needs of what went before."""
 
     version: int
     welcome: bytes
     chain: list[bytes]
     tree: bytes | None = None
     people: Annotated[list[content.Person], msgspec.Meta(max_length=content.PEOPLE_LIMIT)] = []
+    beside: Beside | None = None
 
 
 def make(
@@ -40,10 +60,12 @@ def make(
     now: int,
     suite: int = mls.SUITE_X_WING,
     given: ConversationId | None = None,
+    joining: accounts.Chain | None = None,
 ) -> KeyPackage:
     """Make and keep an own KeyPackage and listen where its Welcome will be left. `expires_at`, `now`: milliseconds.
 
     :param given: the conversation in which it will be given away
+    :param joining: the chain of an account that is to add this device next (HT-M-124)
     """
     signer = mls.signer_new()
     at = keys.welcome(secrets.token_bytes(32), relay.relay_key)
@@ -51,7 +73,11 @@ def make(
     made = mls.key_package_new(
         signer,
         suite=suite,
-        credential=accounts.credential(core.identity.chain, core.identity.device, signer.public_key),
+        credential=(
+            accounts.credential(core.identity.chain, core.identity.device, signer.public_key)
+            if joining is None
+            else accounts.credential_when_added(joining, core.identity.device, signer.public_key)
+        ),
         extensions=[(policy.WELCOME_EXTENSION, policy.encode(extension))],
         not_before=core.clock.wall(now) // 1000 - NOT_BEFORE_MARGIN,
         not_after=expires_at // 1000,
@@ -107,6 +133,11 @@ def inspected(key_package: bytes, chain: accounts.Chain) -> tuple[mls.KeyPackage
         raise ContentError("key-package.malformed", why="lifetime")
     accounts.verify_credential(info.credential, info.signature_key, chain)
     return info, policy.parse_welcome_at(info.extensions)
+
+
+def extensions(key_package: bytes) -> mls.Extensions:
+    """KeyPackage extensions; `check` verified it."""
+    return mls.key_package_inspect(key_package).extensions
 
 
 def device(key_package: bytes) -> DeviceKey:

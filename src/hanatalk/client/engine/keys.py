@@ -95,6 +95,11 @@ def resync(secret: bytes, relay: RelayKey) -> Capability:
     return _capability(secret, relay, b"hana resync keys/1")
 
 
+def linking(secret: bytes, relay: RelayKey) -> Capability:
+    """The channel in which a new device and the one that approves it speak (HT-M-123)."""
+    return _capability(secret, relay, b"hana linking keys/1")
+
+
 def start(device_seed: bytes, relay: RelayKey) -> Capability:
     """The channel in which a device counts the starts of its profile, at one relay (HT-M-070)."""
     return _capability(device_seed, relay, b"hana start keys/1")

@@ -16,10 +16,11 @@ Thirty2 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class Kind(enum.IntEnum):
-    """A conversation of two people, or a group."""
+    """A conversation of two people, a group, or what the devices of one account share (HT-M-126)."""
 
     DIRECT = 1
     GROUP = 2
+    ACCOUNT = 3
 
 
 class Right(enum.IntFlag):
@@ -78,6 +79,11 @@ def direct(accounts_of: list[AccountId], *relays: Relay) -> Policy:
 def group(name: str, founder: AccountId, *relays: Relay, rights: int = 0) -> Policy:
     """A group whose founder is its only admin."""
     return Policy(1, Kind.GROUP, name, [founder], list(relays), rights)
+
+
+def account(own: AccountId, *relays: Relay) -> Policy:
+    """What the devices of one account share (HT-M-126)."""
+    return Policy(1, Kind.ACCOUNT, None, [own], list(relays))
 
 
 def encode(value: Policy | WelcomeAt) -> bytes:

@@ -31,9 +31,21 @@ def read_up_to(core: Core, row: Stream) -> int:
         row.device,
         MessageKind.PERSON,
     )
-    if not isinstance(first_unread, int):
-        return row.decrypted
-    return min(row.decrypted, first_unread - 1)
+    read = row.decrypted if not isinstance(first_unread, int) else min(row.decrypted, first_unread - 1)
+    if row.base_read < row.base:  # what came before this device: only its siblings know whether it is read (HT-C-166)
+        known = max(row.base_read, _read_by_siblings(core, row))
+        return read if known >= row.base else min(read, known)
+    return read
+
+
+def _read_by_siblings(core: Core, row: Stream) -> int:
+    return core.db.number(
+        "SELECT max(receipt.read) FROM receipt JOIN member USING (conversation, device) "
+        "WHERE conversation = ? AND about = ? AND account = ?",
+        row.conversation,
+        row.device,
+        core.identity.account,
+    )
 
 
 def due(core: Core, conversation: Conversation, now: int, devices: int) -> None:
@@ -167,7 +179,6 @@ class Counts:
         for member in members:
             self._people[member.account] = min(member.since_epoch, self._people.get(member.account, member.since_epoch))
         self._account = {member.device: member.account for member in members}
-        self._devices = {member.device: member.since_epoch for member in members}
         self._receipts: dict[DeviceKey, dict[DeviceKey, Receipt]] = {}
         for row in core.db.find(Receipt, "conversation = ?", conversation.conversation):
             self._receipts.setdefault(row.about, {})[row.device] = row
@@ -181,16 +192,19 @@ class Counts:
             if row.read >= message.counter and device in self._account
         }
 
+    def _roster(self, message: Message) -> set[AccountId]:
+        """Who was in when it was sent."""
+        return {account for account, since in self._people.items() if since <= message.epoch}
+
     def unread(self, message: Message) -> int:
         """People other than the sender, myself included, who have not read it."""
-        roster = {account for account, since in self._people.items() if since <= message.epoch}
-        waiting = roster - {message.account} - self._readers(message)
+        waiting = self._roster(message) - {message.account} - self._readers(message)
         if message.read:
             waiting.discard(self._own)
         return len(waiting)
 
     def state(self, message: Message) -> str:
-        """Own: queued, stored, delivered (decrypted by all other devices), read (by all), failed (HT-C-070).
+        """Own: queued, stored, delivered (each other person has it on some device), read (by all), failed (HT-C-070).
 
         Others': received, read.
         """
@@ -198,10 +212,12 @@ class Counts:
             return "read" if message.read else "received"
         if self.unread(message) == 0:
             return "read"
-        rows = self._receipts.get(message.device, {})
-        others = {device for device, since in self._devices.items() if since <= message.epoch} - {message.device}
-        told = message.counter > 0 and bool(others)
-        if told and all((row := rows.get(device)) and row.decrypted >= message.counter for device in others):
+        waiting = self._roster(message) - {message.account}
+        told = message.counter > 0 and bool(waiting)
+        for device, row in self._receipts.get(message.device, {}).items():
+            if row.decrypted >= message.counter:
+                waiting = waiting - {self._account.get(device, message.account)}
+        if told and not waiting:
             return "delivered"
         if message.failed:
             return "failed"

@@ -17,6 +17,7 @@ from hanatalk.client.engine import (
     bodies,
     commits,
     content,
+    devices,
     enclosing,
     expiry,
     gaps,
@@ -25,6 +26,7 @@ from hanatalk.client.engine import (
     invites,
     joining,
     key_packages,
+    linking,
     moving,
     outbox,
     placing,
@@ -102,6 +104,8 @@ def entry(core: Core, event: EntryReceived, now: int, *, counts: bool = True) ->
         resync.entry(core, channel, event, now)
     elif channel.purpose == Purpose.START:
         starts.entry(core, channel, event, now)
+    elif channel.purpose == Purpose.LINK:
+        linking.entry(core, channel, event, now)
     return event.seq
 
 
@@ -189,6 +193,8 @@ def _result(
             done = commits.came_back(core, row, channel, body, event.seq, now)
             if done is IntentKind.READMIT:
                 resync.readmitted(core, row.conversation, now)
+            elif done is IntentKind.DEVICES:
+                devices.changed(core, row.conversation, now)
             elif done is IntentKind.MOVE:
                 moving.moved(core, row.conversation, own=True, now=now)
             elif done is IntentKind.CHANGE:
@@ -197,12 +203,10 @@ def _result(
     elif isinstance(result, mls.StagedCommit):
         if event.commit and event.entry_class is EntryClass.CONTROL:
             if not commits.arrived(core, row, channel, result, event.seq, now):
-                if row.kind == policy.Kind.GROUP and not _replaced(core, result):
-                    groups.removed(core, row.conversation, now)
-                else:
-                    resync.lost(core, row.conversation, "conversation.replaced", now)
+                _removed(core, row, result, now)
             elif core.conversation(row.conversation).channel != row.channel and channel.purpose == Purpose.FALLBACK:
                 moving.moved(core, row.conversation, own=False, now=now)
+            devices.noticed(core, row.conversation, now)
         else:  # a commit counts only where the turn counts it
             core.db.mls_write(row.conversation, [*result.writes, *group.staged_drop()])
     else:
@@ -215,10 +219,19 @@ def _result(
             _application(core, row, result, event, now)
 
 
-def _replaced(core: Core, staged: mls.StagedCommit) -> bool:
-    """Whether a commit that removes this leaf adds the same device again."""
+def _removed(core: Core, row: Conversation, staged: mls.StagedCommit, now: int) -> None:
+    """A valid commit takes this leaf: its own chain did that (HT-M-128), an admin, or the device is put in anew."""
     own = core.identity.device.key
-    return any(accounts.read_credential(added.credential).device == own for added in staged.adds)
+    for person in content.parse_commit_context(staged.aad).people:
+        chain = accounts.verify_chain(person.chain)
+        if chain.account == core.identity.account and own not in chain.devices:
+            devices.revoked(core, now)
+            return
+    again = any(accounts.read_credential(added.credential).device == own for added in staged.adds)
+    if row.kind == policy.Kind.GROUP and not again:
+        groups.removed(core, row.conversation, now)
+    else:
+        resync.lost(core, row.conversation, "conversation.replaced", now)
 
 
 def _is_later(error: mls.WrongEpoch) -> bool:
@@ -276,6 +289,8 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
     receipts.apply(core, row, members, sender, envelope.receipts)
     if envelope.receipts:
         going.look(core, row, members, now)
+    if sender.account == core.identity.account:
+        timers.read_elsewhere(core, row.conversation, members, envelope.receipts, now)
     for line in envelope.receipts:
         if line.leaf == sender.leaf and not envelope.counter:
             gaps.announced(core, row, sender, line.decrypted, now)
@@ -320,6 +335,8 @@ def _numbered(
         return
     if isinstance(body, content.Hello) and not _hello(core, row, sender, body, now):
         return
+    if isinstance(body, content.Sync):
+        devices.heard(core, row, sender, body, now)
     if isinstance(body, content.Recall) and not expiry.asked(core, row, sender, MessageId(body.message), now):
         _alarm(core, row, "message.foreign-recall", now)
     verdict = actions.judge(core, row, sender, body) if isinstance(body, content.Action) else None
@@ -330,6 +347,7 @@ def _numbered(
     if isinstance(body, content.Leave) and row.kind == policy.Kind.GROUP:
         groups.asked_to_leave(core, row, sender, now)
     text = body if isinstance(body, content.Text) else None
+    own = sender.account == core.identity.account
     recalled = expiry.asked_before(core, row.conversation, sender.account, message_id)
     if isinstance(body, content.Unknown):
         kind = MessageKind.UNKNOWN
@@ -346,7 +364,8 @@ def _numbered(
         kind,
         envelope.sent_at,
         MessageId(text.reply_to) if text and text.reply_to else None,
-        read=0 if text else 1,
+        read=0 if text and not own else 1,
+        stored_at=now if own else None,  # a sibling's: it came by a relay
         timer=timers.of(text) if text else None,
         recalled=int(recalled),
         fate=text.fate if text else content.Fate.STAYS,
@@ -354,6 +373,8 @@ def _numbered(
     )
     void = recalled or verdict in (actions.Verdict.FOREIGN, actions.Verdict.VOID)
     message = bodies.insert(core, message, None if void else bytes(envelope.body))
+    if own:
+        timers.stored(core, message_id, now)
     gaps.counted(core, row, sender, envelope.counter, now)
     receipts.due(core, core.conversation(row.conversation), now, len(members))
     if isinstance(body, content.Action) and not void:
@@ -361,7 +382,7 @@ def _numbered(
     if text and not actions.meet(core, row, members, message, now):
         _alarm(core, row, "message.foreign-edit", now)
     if text and not recalled:
-        core.received += 1
+        core.received += not own
         core.emit(events.MessageReceived(message=views.shown(core, row, receipts.Counts(core, row, members), message)))
 
 

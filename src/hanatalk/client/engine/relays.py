@@ -6,11 +6,13 @@ from hanatalk.client import events
 from hanatalk.client.engine import (
     beginning,
     commits,
+    devices,
     enclosing,
     gaps,
     going,
     holes,
     invites,
+    linking,
     links,
     moving,
     outbox,
@@ -330,6 +332,8 @@ def due(core: Core, now: int) -> None:
     """What time asks for: statements, receipts, requests, commits. Only where the channels are caught up."""
     starts.due(core, now)
     resync.due(core, now)
+    linking.due(core, now)
+    devices.due(core, now)
     for row in core.db.find(
         Conversation, "state = ? AND receipt_due IS NOT NULL AND receipt_due <= ?", ConversationState.JOINED, now
     ):
@@ -405,6 +409,8 @@ def chores(core: Core, now: int) -> None:
         invites.give_up(core, sure)
         for row in core.db.find(Conversation, "1"):
             undelivered.look(core, row, now)
+        linking.give_up(core, now)
+        devices.reconcile(core, now)
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
             sending.publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
             going.give_up(core, row.conversation, core.clock.wall(now) - sending.GIVE_UP, now)

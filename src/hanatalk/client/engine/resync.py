@@ -10,7 +10,7 @@ from hanatalk.client import events
 from hanatalk.client.engine import commits, key_packages, keys, outbox, policy, receipts, sealing, sending, statements
 from hanatalk.client.engine.core import DAY, Core, new_reader
 from hanatalk.errors import ContentError, VerificationError
-from hanatalk.ids import ConversationId
+from hanatalk.ids import AccountId, ConversationId
 from hanatalk.localdb.rows import (
     Channel,
     Closed,
@@ -39,9 +39,13 @@ UNREADABLE_LIMIT = 3  # members' entries in a row that do not decrypt
 UPDATE_AFTER = 1_000  # milliseconds
 
 
-def begin(core: Core, conversation: ConversationId, group: mls.Group, relays: list[policy.Relay], now: int) -> None:
-    """The conversation's first epoch: keep what its devices can find each other with for life (HT-M-054)."""
-    secret = group.export_secret(keys.RESYNC_LABEL, b"", 32)
+def first_secret(group: mls.Group) -> bytes:
+    """What the first epoch's members know; later ones are told it by whoever added them (HT-M-054, HT-M-122)."""
+    return group.export_secret(keys.RESYNC_LABEL, b"", 32)
+
+
+def begin(core: Core, conversation: ConversationId, secret: bytes, relays: list[policy.Relay], now: int) -> None:
+    """Keep what the conversation's devices can find each other with for life (HT-M-054)."""
     core.db.insert(Resync(conversation, secret))
     for relay in relays:
         at = keys.resync(secret, relay.relay_key)
@@ -441,18 +445,18 @@ def readmitted(core: Core, conversation: ConversationId, now: int) -> None:
 
 
 def check_welcome(
-    core: Core, row: Conversation, key_package: bytes, agreed: policy.Policy, devices: set[bytes]
+    core: Core, row: Conversation, key_package: bytes, agreed: policy.Policy, people: set[AccountId]
 ) -> None:
     """A Welcome for a group that is known (HT-M-060).
 
-    :param devices: of its members
+    :param people: its members' accounts
     :raises ContentError: ``welcome.refused``
     """
     mine = _mine(core, row.conversation)
     before = policy.parse([(policy.EXTENSION, row.policy)])
     if row.state == ConversationState.JOINED or mine is None or mine.key_package != key_package:
         raise ContentError("welcome.refused", why="group")
-    if devices != {member.device for member in core.members(row.conversation)}:
+    if people != {member.account for member in core.members(row.conversation)}:
         raise ContentError("welcome.refused", why="members")
     if agreed.admins != before.admins or not all(relay in before.relays for relay in agreed.relays):
         raise ContentError("welcome.refused", why="policy")

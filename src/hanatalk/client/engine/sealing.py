@@ -28,6 +28,7 @@ class BodyKind(enum.IntEnum):
     PIECE = 6  # of something that is larger than one entry
     PIECES = 7  # a commit: names its pieces
     ANNEX = 8  # a Welcome: names the channel and the pieces of its body
+    LINK = 20  # between a new device and the one that approves it
 
 
 def _aad(channel: ChannelId, entry_class: EntryClass, commit: bool) -> bytes:

@@ -29,6 +29,11 @@ RELAY_KEEPS = 3 * DAY  # milliseconds an entry lies at a relay
 SEND_AGAIN_PAUSE = 5_000  # milliseconds in which the same message is not sent again
 
 
+Numbered = (
+    content.Text | content.Hello | content.Recall | content.KeyPackages | content.Leave | content.Action | content.Sync
+)
+
+
 def send_text(core: Core, conversation: ConversationId, text: content.Text, *, now: int) -> Message:
     """Make a person's message durable in the outbox.
 
@@ -43,6 +48,11 @@ def send_hello(core: Core, conversation: ConversationId, key_packages: list[byte
     """This device's first message: name, chain, KeyPackages for later."""
     hello = content.Hello(core.identity.name, list(core.identity.chain.links), key_packages)
     send_numbered(core, conversation, hello, now=now)
+
+
+def send_sync(core: Core, conversation: ConversationId, body: content.Sync, *, now: int) -> None:
+    """Something for the other own devices (HT-C-170)."""
+    send_numbered(core, conversation, body, now=now)
 
 
 def send_recall(core: Core, conversation: ConversationId, message: MessageId, *, now: int) -> None:
@@ -69,7 +79,7 @@ def send_begins(core: Core, row: Conversation, asker: Member, first: int, now: i
 def send_numbered(
     core: Core,
     conversation: ConversationId,
-    body: content.Text | content.Hello | content.Recall | content.KeyPackages | content.Leave | content.Action,
+    body: Numbered,
     *,
     now: int,
 ) -> Message:

@@ -3,7 +3,7 @@
 from hanatalk.client.engine import content
 from hanatalk.client.engine.core import DAY, Core
 from hanatalk.ids import ConversationId, MessageId
-from hanatalk.localdb.rows import MessageKind
+from hanatalk.localdb.rows import Member, MessageKind
 
 KEEP_CLOCK = 60_000  # milliseconds that a kill and a clock set back may add to a running timer (HT-C-042)
 CONFIRMED = 3 * DAY  # milliseconds that a message stays at most that goes when everybody read it (HT-C-115)
@@ -32,6 +32,24 @@ def read(core: Core, conversation: ConversationId, now: int, *, thread: Conversa
         thread,
         thread,
     )
+
+
+def read_elsewhere(
+    core: Core, conversation: ConversationId, members: list[Member], told: list[content.ReceiptLine], now: int
+) -> None:
+    """Another own device says what was read there: it is read here too, and timers begin (HT-C-165)."""
+    devices = {member.leaf: member.device for member in members}
+    for line in told:
+        if line.leaf in devices and line.read <= line.decrypted:
+            core.db.execute(
+                "UPDATE message SET read = 1, expires_at = ? + timer WHERE conversation = ? AND device = ? "
+                "AND counter <= ? AND read = 0 AND kind = ?",
+                now,
+                conversation,
+                devices[line.leaf],
+                line.read,
+                MessageKind.PERSON,
+            )
 
 
 def stored(core: Core, message: MessageId, now: int) -> None:

@@ -27,7 +27,7 @@ def resolve(core: Core, wanted: str) -> Conversation:
 
     :raises UsageError: ``name.unknown``, ``name.ambiguous``
     """
-    rows = core.db.find(Conversation, "1 ORDER BY created_at")
+    rows = core.db.find(Conversation, "kind != ? ORDER BY created_at", policy.Kind.ACCOUNT)
     named = [row for row in rows if core.conversation_name(row) == wanted]
     prefixed = [row for row in rows if len(wanted) >= PREFIX and row.conversation.hex().startswith(wanted.lower())]
     exact = [row for row in rows if row.conversation.hex() == wanted.lower()]
@@ -203,7 +203,7 @@ def state(core: Core, message: Message) -> str:
 def chats(core: Core) -> calls.ChatList:
     """Joined conversations, the one with the newest message first."""
     found = []
-    for row in core.db.find(Conversation, "1"):
+    for row in core.db.find(Conversation, "kind != ?", policy.Kind.ACCOUNT):
         last = core.db.first(
             Message,
             "conversation = ? AND kind = ? ORDER BY number DESC",

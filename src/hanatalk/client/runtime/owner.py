@@ -13,7 +13,15 @@ from hanatalk.client import calls
 from hanatalk.client.engine import Engine, Fate, parse_link
 from hanatalk.client.events import Alarm, Event
 from hanatalk.client.runtime.links import RelayLink
-from hanatalk.errors import HanaError, NetworkError, RefusedError, StorageError, UsageError, VerificationError
+from hanatalk.errors import (
+    HanaError,
+    NetworkError,
+    ProfileError,
+    RefusedError,
+    StorageError,
+    UsageError,
+    VerificationError,
+)
 from hanatalk.localdb.rows import Message
 from hanatalk.transport.urls import parse_relay_url
 from hanatalk.wire import events as wire
@@ -44,6 +52,11 @@ class Owner:
         self._timer: asyncio.TimerHandle | None = None
         self._failure: HanaError | None = None
         self.closed = asyncio.Event()
+
+    @property
+    def revoked(self) -> bool:
+        """Another own device removed this one: its profile is to be wiped (HT-M-128)."""
+        return self._engine.revoked
 
     def start(self) -> None:
         """Do what is due, before anybody asks for anything; begin to connect."""
@@ -83,6 +96,8 @@ class Owner:
             link.flush()
         for event in self._engine.take_events():
             self._publish(event)
+        if self._engine.revoked:
+            raise ProfileError("profile.revoked")
         self._wake()
         if self._timer is not None:
             self._timer.cancel()
@@ -241,11 +256,48 @@ class Owner:
                 | calls.GroupLeave()
             ):
                 return await self._group(call, call.wait)
+            case (
+                calls.Devices()
+                | calls.Link()
+                | calls.LinkState()
+                | calls.LinkConfirm()
+                | calls.Approve()
+                | calls.ApproveState()
+                | calls.ApproveConfirm()
+                | calls.RemoveDevice()
+            ):
+                return await self._device_call(call)
             case calls.Lock():
                 asyncio.get_running_loop().call_soon(self._end)
                 return calls.Done()
             case calls.Listen():
                 return calls.Done()
+
+    async def _device_call(self, call: calls.DeviceCall) -> calls.Result:
+        engine = self._engine
+        match call:
+            case calls.Link(language=language, wait=wait):
+                home = {engine.home_relay}
+                if engine.linking().state == "none" and not await self._until(engine.knows_relay, wait, needs=home):
+                    raise self._network_error(home)
+                engine.link(language=language, now=now())
+            case calls.LinkConfirm(yes=yes):
+                engine.link_consent(yes=yes, now=now())
+            case calls.LinkState(seen=seen, wait=wait):
+                await self._until(lambda: engine.linking().state != seen, wait, needs=set())
+            case calls.Approve(link=link):
+                engine.approve(link, now())
+            case calls.ApproveConfirm(yes=yes):
+                engine.approve_confirm(yes=yes, now=now())
+            case calls.ApproveState(seen=seen, wait=wait):
+                await self._until(lambda: engine.approving().state != seen, wait, needs=set())
+            case calls.RemoveDevice(device=device):
+                return calls.DeviceRemoved(device=engine.remove_device(device, now()))
+            case calls.Devices():
+                return engine.devices()
+        if isinstance(call, calls.Link | calls.LinkState | calls.LinkConfirm):
+            return engine.linking()
+        return engine.approving()
 
     async def _send(self, call: calls.Send) -> calls.Sent:
         fate = Fate.ONCE if call.view_once else Fate.CONFIRMED if call.privacy else Fate.STAYS

@@ -143,11 +143,18 @@ async def open_profile(
             raise ProfileError("profile.none")
         database = Database(home / FILE, unlocked.key)
         del unlocked, given
+        revoked = False
         try:
             async with _owned(home, database, patience) as owner:
                 yield owner
+                revoked = owner.revoked
+        except ProfileError as error:
+            revoked = error.code == "profile.revoked"
+            raise
         finally:
             database.close()
+            if revoked:
+                Vault(home, keyring=keyring, floor=floor).destroy()  # another own device asked for it (HT-M-128)
     finally:
         lock.release()
 

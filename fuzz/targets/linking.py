@@ -1,0 +1,125 @@
+"""Parsers of linking a device and of what own devices tell each other (HT-M-123, HT-C-170)."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+
+import msgspec
+
+from fuzz.mutation import tree
+from fuzz.target import Attack, Target, hold
+from hanatalk.client.engine import accounts, content, link_codes, linking, syncing
+from hanatalk.errors import ContentError, VerificationError
+
+RAW, CHECKED = 0, 1  # first byte: the text itself, or the MessagePack inside it
+DEVICE = accounts.Device(b"\x01" * 32)
+NEW = accounts.Device(b"\x02" * 32)
+CHAIN = accounts.create(DEVICE)
+CODE = link_codes.LinkCode(
+    1,
+    "ws://127.0.0.1:7710",
+    b"k" * 32,
+    b"s" * 32,
+    NEW.key,
+    link_codes.commitment(b"n" * 32),
+    1_800_000_000,
+    "ko",
+)
+
+
+def _code() -> Attack:
+    def attack(given: bytes) -> None:
+        if not given:
+            return
+        if given[0] % 2 == CHECKED:
+            raw = given[1:]
+            check = hashlib.sha256(raw).digest()[: link_codes.CHECK]
+            text = link_codes.SCHEME + base64.urlsafe_b64encode(raw + check).decode().rstrip("=")
+        else:
+            text = given[1:].decode(errors="replace")
+        code = link_codes.parse(text)
+        hold(link_codes.compose(code) == text.strip(), "one code, two spellings")
+        hold(len(code.capability.channel) == 32, "no channel")
+        hold(repr(code) == "LinkCode(…)", "a secret in a repr")
+
+    return attack
+
+
+def _said() -> Attack:
+    def attack(given: bytes) -> None:
+        said = linking.parse(given)
+        if isinstance(said, linking.Offer):
+            offered, chain = linking.verify_offer(said, CODE)
+            hold(offered.device in chain.devices, "offered by nobody")
+            hold(offered.code == CODE.digest, "an offer for another code")
+
+    return attack
+
+
+def _siblings() -> Attack:
+    def attack(given: bytes) -> None:
+        said = syncing.parse(content.Sync(given))
+        if isinstance(said, syncing.Packages):
+            hold(len(said.packages) <= syncing.PACKAGES_LIMIT, "too many")
+        elif isinstance(said, syncing.Wanted):
+            hold(len(said.places) <= syncing.PLACES_LIMIT, "too many")
+        elif isinstance(said, syncing.Contacts):
+            hold(len(said.contacts) <= syncing.CONTACTS_LIMIT, "too many")
+
+    return attack
+
+
+def _after_the_first(given: bytes, longest: int, seed: int) -> bytes:
+    if seed % 16 == 0 or not given:
+        return bytes([seed // 16 % 2]) + given[1:]
+    return given[:1] + tree(given[1:], longest - 1, seed)
+
+
+def _codes() -> Iterator[bytes]:
+    yield bytes([CHECKED]) + msgspec.msgpack.encode(CODE)
+    yield bytes([RAW]) + link_codes.compose(CODE).encode()
+    yield bytes([RAW]) + b"hana:abc"
+
+
+def _exchange() -> Iterator[bytes]:
+    offered = msgspec.msgpack.encode(linking.Offered(CODE.digest, DEVICE.key, b"o" * 32, "민지", list(CHAIN.links)))
+    yield msgspec.msgpack.encode(linking.Offer(offered, DEVICE.sign(b"hana linking offer/1", offered)))
+    yield msgspec.msgpack.encode(linking.Reveal(b"n" * 32))
+    yield msgspec.msgpack.encode(linking.Consent(CHAIN.head, accounts.co_sign(CHAIN, NEW), b"key package"))
+    yield msgspec.msgpack.encode(linking.Refusal())
+
+
+def _things_said() -> Iterator[bytes]:
+    yield msgspec.msgpack.encode(syncing.Wanted(NEW.key, [syncing.Place(b"c" * 16, 0x004E)]))
+    yield msgspec.msgpack.encode(syncing.Packages([syncing.Package(b"c" * 16, b"key package")]))
+    yield msgspec.msgpack.encode(syncing.Contacts([syncing.Contact("Jihoon", True, list(CHAIN.links))]))
+    yield msgspec.msgpack.encode([99, "later"])
+
+
+TARGETS = [
+    Target(
+        name="link-code",
+        parsers=("hanatalk.client.engine.link_codes.parse",),
+        allowed=(ContentError,),
+        ready=_code,
+        seeds=_codes,
+        mutate=_after_the_first,
+        longest=2100,
+    ),
+    Target(
+        name="linking",
+        parsers=("hanatalk.client.engine.linking.parse", "hanatalk.client.engine.linking.verify_offer"),
+        allowed=(ContentError, VerificationError),
+        ready=_said,
+        seeds=_exchange,
+        mutate=tree,
+    ),
+    Target(
+        name="siblings",
+        parsers=("hanatalk.client.engine.syncing.parse",),
+        allowed=(ContentError,),
+        ready=_siblings,
+        seeds=_things_said,
+        mutate=tree,
+    ),
+]
