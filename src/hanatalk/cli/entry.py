@@ -35,6 +35,8 @@ COMMANDS = {
     "wipe": "locking",
     "group": "groups",
     "devices": "devices",
+    "readers": "receipts",
+    "receipts": "receipts",
     "relay": "relays",
     "relay-pass": "access",
     "demo": "rehearsal",

@@ -118,6 +118,7 @@ def members(settings: Settings, *, conversation: str) -> None:
         marks = [output.say("cli.group.admin")] if member.admin else []
         marks += [output.say("cli.me")] if member.me else []
         marks += [output.say("cli.group.same-name")] if member.same_name else []
+        marks += [] if member.telling else [output.say("cli.readers.silent")]
         output.result(member, rendering.member(member, marks=marks, paint=output.painted))
     if found.large:
         output.note("cli.group.large-note")

@@ -95,6 +95,8 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return say("cli.event.admin" if admin else "cli.event.no-admin", name=name)
         case events.GroupChanged(name=name, by=by):
             return say("cli.event.group", name=name, by=by)
+        case events.TellingChanged(name=name, telling=telling):
+            return say("cli.event.telling" if telling else "cli.event.silent", name=name)
         case events.ChangeVoid(name=name, why=why):
             return output.painted(say("cli.event.change-void", name=name, why=say(f"cli.void.{why}")), rendering.YELLOW)
         case events.DeviceChanged(name=name, change=change):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from hanatalk.cli import shown
-from hanatalk.client.calls import Chat, Found, MemberShown, Message
+from hanatalk.client.calls import Chat, Found, MemberShown, Message, Reader
 
 Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
 
@@ -131,7 +131,8 @@ def _progress(message: Message, words: Words, paint: Paint) -> str:
     shown_mark = f" {paint(mark, DIM)}" if mark else ""
     if message.state == "failed":
         shown_mark = f" {paint(f'✗ {words.failed}', RED)}"
-    count = f" {paint(str(message.unread).translate(_SMALL), YELLOW)}" if message.unread else ""
+    about = "≈" if message.approximate else ""
+    count = f" {paint(about + str(message.unread).translate(_SMALL), YELLOW)}" if message.unread else ""
     return shown_mark + count
 
 
@@ -144,3 +145,8 @@ def member(member: MemberShown, *, marks: Sequence[str], paint: Paint) -> str:
     """Name, what is to be known of them, the account's beginning."""
     said = f" ({', '.join(marks)})" if marks else ""
     return f"{paint(shown.name(member.name), BOLD)}{said}  {paint(member.account[:8], DIM)}"
+
+
+def reader(reader: Reader, *, state: str, paint: Paint) -> str:
+    """Name and whether they have read it."""
+    return f"{paint(shown.name(reader.name), BOLD)}  {paint(state, DIM)}"

@@ -124,6 +124,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None = None
     reply_to: str | None = None
     timer: int | None = None
+    approximate: bool = False  # `unread` lags: a large group
     recalled: bool = False
     edited_at: str | None = None
     reply: Quoted | None = None
@@ -244,6 +245,18 @@ class GroupDone(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    """`state`: ``read``, ``unread``, or ``silent``: that person does not tell what they have read."""
+
+    account: str
+    name: str
+    state: str
+
+
+class ReaderList(msgspec.Struct, frozen=True, kw_only=True):
+    readers: list[Reader]
+
+
 class MemberShown(msgspec.Struct, frozen=True, kw_only=True):
     """A person in a group. `same_name`: another member goes by a name that looks the same."""
 
@@ -254,6 +267,7 @@ class MemberShown(msgspec.Struct, frozen=True, kw_only=True):
     me: bool
     verified: bool
     same_name: bool
+    telling: bool = True  # what they have read
 
 
 class MemberList(msgspec.Struct, frozen=True, kw_only=True):
@@ -634,6 +648,21 @@ class GroupMembers(msgspec.Struct, frozen=True, kw_only=True, tag="group-members
     conversation: str
 
 
+class Readers(msgspec.Struct, frozen=True, kw_only=True, tag="readers", tag_field="call"):
+    """Who has read an own message. :raises UsageError: ``readers.not-own``, ``message.unknown``"""
+
+    Result: ClassVar = ReaderList
+    message: str
+
+
+class Telling(msgspec.Struct, frozen=True, kw_only=True, tag="telling", tag_field="call"):
+    """Stop telling the others of a conversation what is read here, or tell it again."""
+
+    Result: ClassVar = Done
+    conversation: str
+    telling: bool
+
+
 GroupCall = GroupCreate | GroupAdd | GroupRemove | GroupRole | GroupRename | GroupRights | GroupLeave
 DeviceCall = Devices | Link | LinkState | LinkConfirm | Approve | ApproveState | ApproveConfirm | RemoveDevice
 
@@ -662,6 +691,8 @@ Call = (
     | GroupCall
     | GroupMembers
     | DeviceCall
+    | Readers
+    | Telling
 )
 Result = (
     Account
@@ -688,4 +719,5 @@ Result = (
     | Approving
     | DeviceList
     | DeviceRemoved
+    | ReaderList
 )

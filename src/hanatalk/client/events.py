@@ -133,6 +133,15 @@ class GroupChanged(msgspec.Struct, frozen=True, kw_only=True, tag="group", tag_f
     by: str
 
 
+class TellingChanged(msgspec.Struct, frozen=True, kw_only=True, tag="telling", tag_field="event"):
+    """A person stopped telling in a conversation what they have read, or tells it again."""
+
+    conversation: str
+    account: str
+    name: str
+    telling: bool
+
+
 class ChangeVoid(msgspec.Struct, frozen=True, kw_only=True, tag="change-void", tag_field="event"):
     """Something this device wanted in a group cannot be done any more: `change` is ``add``, ``remove``, ``promote``,
     ``demote``, ``rename`` or ``rights``; `name` whom or what it was about; `why`: ``last-admin``, ``no-key-package``,
@@ -219,6 +228,7 @@ Event = (
     | RoleChanged
     | GroupChanged
     | ChangeVoid
+    | TellingChanged
     | MemberRejoined
     | DeviceChanged
     | DeviceRevoked

@@ -144,6 +144,7 @@ class Conversation(Row, frozen=True):
     receipt_due: int | None = None
     receipt_sent: int = 0
     base: int = 0
+    silent: int = 0
 
 
 class Member(Row, frozen=True):

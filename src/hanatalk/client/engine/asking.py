@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from hanatalk import mls
 from hanatalk.client import calls
-from hanatalk.client.engine import content, groups, invites, policy, views
+from hanatalk.client.engine import content, groups, invites, policy, receipts, views
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.looks import same_look
 from hanatalk.errors import UsageError
@@ -113,6 +113,7 @@ def members(core: Core, row: Conversation) -> calls.MemberList:
     for account in devices:
         look = same_look(core.name(account))
         looks[look] = looks.get(look, 0) + 1
+    silent = receipts.who_is_silent(core, row)
     found = []
     for account, count in devices.items():
         known = core.account(account)
@@ -126,6 +127,7 @@ def members(core: Core, row: Conversation) -> calls.MemberList:
                 me=account == core.identity.account,
                 verified=bool(known and known.verified),
                 same_name=looks[same_look(name)] > 1,
+                telling=account not in silent,
             )
         )
     found.sort(key=lambda shown: (not shown.admin, shown.name, shown.account))

@@ -40,6 +40,7 @@ def begin(
     known = core.db.first(Conversation, "conversation = ?", conversation)
     if known is not None:
         core.db.execute("DELETE FROM member WHERE conversation = ?", conversation)
+        core.roster_changed(conversation)
         fresh = msgspec.structs.replace(fresh, counter=known.counter, created_at=known.created_at)
     core.db.put(fresh)
     commits.refresh_roster(core, conversation, group)

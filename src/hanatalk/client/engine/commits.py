@@ -120,7 +120,7 @@ def _allowed(core: Core, row: Conversation, intent: Intent) -> Intent | None:
 
     Out of path-only commits, an admin starts a new era instead; anybody else waits for one.
     """
-    own = next(member for member in core.members(row.conversation) if member.leaf == row.own_leaf)
+    own = next(member for member in core.members_now(row.conversation) if member.leaf == row.own_leaf)
     if intent.kind != IntentKind.UPDATE or own.path_commits < judging.PATH_COMMITS_PER_ERA:
         return intent
     core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind)
@@ -242,7 +242,7 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
         member.leaf: judging.Leaf(
             member.leaf, member.account, member.device, member.height, member.signature_key, member.path_commits
         )
-        for member in core.members(row.conversation)
+        for member in core.members_now(row.conversation)
     }
     chains = {leaf.account: chain for leaf in members.values() if (chain := core.chain(leaf.account))}
     agreed = policy.parse([(policy.EXTENSION, row.policy)])
@@ -424,7 +424,7 @@ def _merged(
 
 def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -> None:
     """Bring the member table in line with the tree. Credentials were verified before the commit was merged."""
-    known = {member.leaf: member for member in core.members(conversation)}
+    known = {member.leaf: member for member in core.members_now(conversation)}
     devices = {member.device: member for member in known.values()}
     present = set()
     for leaf in group.roster():
@@ -446,6 +446,7 @@ def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -
             core.db.put(member)
     for leaf_index in known.keys() - present:
         core.db.execute("DELETE FROM member WHERE conversation = ? AND leaf = ?", conversation, leaf_index)
+    core.roster_changed(conversation)
 
 
 def start_era(

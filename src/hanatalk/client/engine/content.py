@@ -149,6 +149,12 @@ class Leave(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     """The sender's account wants to be removed from this group (HT-M-084)."""
 
 
+class Telling(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=43):
+    """Whether the sender's person tells in this conversation what it has read (HT-C-085)."""
+
+    telling: bool
+
+
 class Begins(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=42):
     """For the device at `leaf` the sender's messages begin at number `first`: those before were sent to a roster
     without it (HT-C-082). Not numbered."""
@@ -157,7 +163,7 @@ class Begins(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     first: Counter
 
 
-Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | KeyPackages | Leave | Begins | Action | Sync
+Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | KeyPackages | Leave | Begins | Telling | Action | Sync
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -197,7 +203,7 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _body = msgspec.msgpack.Decoder(Body)
 _commit_context = msgspec.msgpack.Decoder(CommitContext)
 _kind = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 40, 41, 42}
+_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 40, 41, 42, 43}
 encode = msgspec.msgpack.Encoder().encode
 
 

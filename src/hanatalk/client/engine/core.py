@@ -16,7 +16,7 @@ from hanatalk.client.engine import accounts, policy
 from hanatalk.client.engine.clock import Clock
 from hanatalk.client.engine.indexing import Index
 from hanatalk.errors import StorageError
-from hanatalk.ids import AccountId, ChannelId, ConversationId, EntryId, Incarnation, ReaderId
+from hanatalk.ids import AccountId, ChannelId, ConversationId, DeviceKey, EntryId, Incarnation, ReaderId
 from hanatalk.localdb.database import Database
 from hanatalk.localdb.rows import Account, Channel, Conversation, Member, Notice
 from hanatalk.wire.client import ClientConnection
@@ -114,6 +114,9 @@ class Core:
         self.patience = patience or Patience()
         self.sent = 0  # outbox frames stored since the profile was opened
         self._groups: dict[ConversationId, mls.Group] = {}
+        self._members: dict[ConversationId, list[Member]] = {}
+        self.uncounted: dict[ConversationId, dict[DeviceKey, int]] = {}  # counts that are to be published (HT-C-084)
+        self.counted_last = 0  # when counts of large groups were published last
         self._unpublished: list[events.Event] = []
         self._depth = 0
         self._chains: dict[AccountId, tuple[bytes, accounts.Chain]] = {}  # verified, with the row they came from
@@ -131,6 +134,7 @@ class Core:
                 yield
         except BaseException:
             self._groups.clear()
+            self._members.clear()
             self._unpublished.clear()
             self.identity = before
             raise
@@ -174,7 +178,19 @@ class Core:
         return self.db.first(Channel, "channel = ?", channel)
 
     def members(self, conversation: ConversationId) -> list[Member]:
+        """The roster, by leaf; kept between calls. What a member did (`path_commits`, `heard_epoch`) may lag behind."""
+        known = self._members.get(conversation)
+        if known is None:
+            known = self._members[conversation] = self.members_now(conversation)
+        return known
+
+    def members_now(self, conversation: ConversationId) -> list[Member]:
+        """The roster as the database has it."""
         return self.db.find(Member, "conversation = ? ORDER BY leaf", conversation)
+
+    def roster_changed(self, conversation: ConversationId) -> None:
+        """Rows of members were written."""
+        self._members.pop(conversation, None)
 
     def account(self, account: AccountId) -> Account | None:
         return self.db.first(Account, "account = ?", account)

@@ -30,6 +30,7 @@ from hanatalk.client.engine import (
     roll,
     searching,
     sending,
+    telling,
     timers,
     undelivered,
     views,
@@ -564,6 +565,16 @@ class Engine:
         """Where a group is."""
         channel = self._core.channel(self._core.conversation(conversation).channel)
         return {channel.relay} if channel is not None else set()
+
+    def readers(self, message: str) -> calls.ReaderList:
+        """:raises UsageError: ``message.unknown``, ``readers.not-own``"""
+        return telling.readers(self._core, views.resolve_message(self._core, message))
+
+    def tell(self, conversation: str, telling_: bool, now: int) -> None:
+        """Tell what is read in a conversation, or stop it. :raises UsageError: ``name.unknown``, ``name.ambiguous``"""
+        now = self._at(now)
+        telling.switch(self._core, views.resolve(self._core, conversation), telling_, now)
+        self._follow_up(now)
 
     def members(self, conversation: str) -> calls.MemberList:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``"""

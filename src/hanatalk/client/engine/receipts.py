@@ -4,6 +4,7 @@ A receipt says, for each device's numbered messages: decrypted up to here, read 
 somebody else (MLS authenticates the leaf), beyond what was sent, or backwards.
 """
 
+import bisect
 import secrets
 
 from hanatalk.client import events
@@ -15,6 +16,8 @@ from hanatalk.localdb.rows import Conversation, Member, Message, MessageKind, Re
 MINIMUM = 2_000  # milliseconds between two receipts that go by themselves ...
 PER_DEVICE = 50  # ... or this many for every device in the conversation
 JITTER = 400  # milliseconds
+COUNT_PAUSE = 1_000  # milliseconds between two publishings of counts in a large group
+FEW = 32  # people up to whom each is looked at
 EVENTS_LIMIT = 256  # unread counts published for one receipt
 
 
@@ -58,16 +61,20 @@ def due(core: Core, conversation: Conversation, now: int, devices: int) -> None:
 
 
 def lines(core: Core, conversation: ConversationId, members: list[Member]) -> list[content.ReceiptLine]:
-    """What has changed since it was last told."""
+    """What has changed since it was last told. Costs what has changed, not what there is."""
+    behind = core.db.find(
+        Stream, "conversation = ? AND (decrypted > told_decrypted OR told_read < decrypted)", conversation
+    )
+    if not behind:
+        return []
+    leaves = {member.device: member.leaf for member in members}
+    silent = core.conversation(conversation).silent
     found = []
-    for member in members:
-        row = core.db.first(Stream, "conversation = ? AND device = ?", conversation, member.device)
-        if row is None:
-            continue
-        read = read_up_to(core, row)
-        if row.decrypted > row.told_decrypted or read > row.told_read:
-            found.append(content.ReceiptLine(member.leaf, row.decrypted, read))
-    return found
+    for row in behind:
+        read = min(row.told_read, row.decrypted) if silent else read_up_to(core, row)
+        if row.device in leaves and (row.decrypted > row.told_decrypted or read > row.told_read):
+            found.append(content.ReceiptLine(leaves[row.device], row.decrypted, read))
+    return sorted(found, key=lambda line: line.leaf)
 
 
 def told(
@@ -138,10 +145,15 @@ def apply(
         if (decrypted, read) == (before_decrypted, before_read):
             continue
         core.db.put(Receipt(conversation.conversation, about.device, by.device, decrypted, read))
-        _publish(core, conversation, members, about, min(before_decrypted, before_read))
+        after = min(before_decrypted, before_read)
+        if is_approximate(len(members)):
+            waiting = core.uncounted.setdefault(conversation.conversation, {})
+            waiting[about.device] = min(after, waiting.get(about.device, after))
+        else:
+            _publish_now(core, conversation, members, about, after)
 
 
-def _publish(core: Core, conversation: Conversation, members: list[Member], about: Member, after: int) -> None:
+def _publish_now(core: Core, conversation: Conversation, members: list[Member], about: Member, after: int) -> None:
     messages = core.db.find(
         Message,
         "conversation = ? AND device = ? AND counter > ? AND kind = ? ORDER BY counter DESC LIMIT ?",
@@ -170,35 +182,91 @@ def _publish(core: Core, conversation: Conversation, members: list[Member], abou
         )
 
 
+def publish_due(core: Core, now: int) -> None:
+    """In large groups counts are published once a second, however many receipts came (HT-C-084)."""
+    if not core.uncounted or now < core.counted_last + COUNT_PAUSE:
+        return
+    core.counted_last = now
+    waiting, core.uncounted = core.uncounted, {}
+    with core.transaction():
+        for conversation, devices in waiting.items():
+            row = core.conversation(conversation)
+            members = core.members(conversation)
+            by_device = {member.device: member for member in members}
+            for device, after in devices.items():
+                if device in by_device:
+                    _publish_now(core, row, members, by_device[device], after)
+
+
+def next_publish(core: Core) -> int | None:
+    """When `publish_due` has something to do; None: nothing waits."""
+    return core.counted_last + COUNT_PAUSE if core.uncounted else None
+
+
+class _Heard:
+    """What was confirmed of one device's messages: by device, and the highest number that each account has read."""
+
+    def __init__(self, rows: list[Receipt], account: dict[DeviceKey, AccountId]) -> None:
+        self.rows = {row.device: row for row in rows if row.device in account}
+        self.read: dict[AccountId, int] = {}
+        for device, row in self.rows.items():
+            self.read[account[device]] = max(row.read, self.read.get(account[device], 0))
+        self.sorted_read = sorted(self.read.values())
+        self.decrypted: dict[AccountId, int] = {}
+        for device, row in self.rows.items():
+            self.decrypted[account[device]] = max(row.decrypted, self.decrypted.get(account[device], 0))
+        self.sorted_decrypted = sorted(self.decrypted.values())
+
+
 class Counts:
-    """Unread counts and states of one conversation's messages, from one look at the receipts."""
+    """Unread counts and states of one conversation's messages. Receipts are looked at once for each sender that is
+    asked about; a message to everybody who is here now then costs no look at each of them."""
 
     def __init__(self, core: Core, conversation: Conversation, members: list[Member]) -> None:
+        self._core = core
+        self._conversation = conversation.conversation
         self._own = core.identity.account
+        self.approximate = is_approximate(len(members))
+        silent = who_is_silent(core, conversation)
         self._people: dict[AccountId, int] = {}  # since which epoch
         for member in members:
-            self._people[member.account] = min(member.since_epoch, self._people.get(member.account, member.since_epoch))
+            if member.account not in silent:
+                since = self._people.get(member.account, member.since_epoch)
+                self._people[member.account] = min(member.since_epoch, since)
         self._account = {member.device: member.account for member in members}
-        self._receipts: dict[DeviceKey, dict[DeviceKey, Receipt]] = {}
-        for row in core.db.find(Receipt, "conversation = ?", conversation.conversation):
-            self._receipts.setdefault(row.about, {})[row.device] = row
+        self._everyone: dict[AccountId, int] = {}
+        for member in members:
+            self._everyone[member.account] = min(member.since_epoch, self._everyone.get(member.account, 2**62))
+        self._newest = max(self._everyone.values(), default=0)
+        self._heard: dict[DeviceKey, _Heard] = {}
 
-    def _readers(self, message: Message) -> set[AccountId]:
+    def _of(self, device: DeviceKey) -> _Heard:
+        if device not in self._heard:
+            rows = self._core.db.find(Receipt, "conversation = ? AND about = ?", self._conversation, device)
+            self._heard[device] = _Heard(rows, self._account)
+        return self._heard[device]
+
+    def roster(self, message: Message) -> set[AccountId]:
+        """People other than its sender to whom it was sent and who say what they have read (HT-C-083, HT-C-085)."""
+        return {account for account, since in self._people.items() if since <= message.epoch} - {message.account}
+
+    def readers(self, message: Message) -> set[AccountId]:
+        """Accounts of which a device confirmed reading it; this one's own is not among them."""
         if message.counter < 0:
             return set()  # not even numbered yet (HT-M-061)
-        return {
-            self._account[device]
-            for device, row in self._receipts.get(message.device, {}).items()
-            if row.read >= message.counter and device in self._account
-        }
-
-    def _roster(self, message: Message) -> set[AccountId]:
-        """Who was in when it was sent."""
-        return {account for account, since in self._people.items() if since <= message.epoch}
+        heard = self._of(message.device).read
+        return {account for account, read in heard.items() if read >= message.counter}
 
     def unread(self, message: Message) -> int:
         """People other than the sender, myself included, who have not read it."""
-        waiting = self._roster(message) - {message.account} - self._readers(message)
+        if message.epoch >= self._newest and message.counter > 0 and len(self._people) > FEW:
+            heard = self._of(message.device)
+            if message.account not in heard.read and heard.read.keys() <= self._people.keys():
+                count = len(self._people) - (message.account in self._people)
+                count -= len(heard.sorted_read) - bisect.bisect_left(heard.sorted_read, message.counter)
+                own = self._own in self._people and message.account != self._own and self._own not in heard.read
+                return count - 1 if message.read and own else count
+        waiting = self.roster(message) - self.readers(message)
         if message.read:
             waiting.discard(self._own)
         return len(waiting)
@@ -210,15 +278,34 @@ class Counts:
         """
         if message.account != self._own:
             return "read" if message.read else "received"
-        if self.unread(message) == 0:
+        if self.unread(message) == 0 and any(
+            since <= message.epoch and account != self._own for account, since in self._people.items()
+        ):
             return "read"
-        waiting = self._roster(message) - {message.account}
-        told = message.counter > 0 and bool(waiting)
-        for device, row in self._receipts.get(message.device, {}).items():
-            if row.decrypted >= message.counter:
-                waiting = waiting - {self._account.get(device, message.account)}
-        if told and not waiting:
+        if message.counter > 0 and self._is_delivered(message):
             return "delivered"
         if message.failed:
             return "failed"
         return "stored" if message.stored_at is not None else "queued"
+
+    def _is_delivered(self, message: Message) -> bool:
+        """Each other person of its roster has it on some device."""
+        heard = self._of(message.device)
+        if message.epoch >= self._newest and message.account not in heard.decrypted:
+            waiting = len(self._everyone) - (message.account in self._everyone)
+            done = len(heard.sorted_decrypted) - bisect.bisect_left(heard.sorted_decrypted, message.counter)
+            return waiting > 0 and done >= waiting
+        others = {account for account, since in self._everyone.items() if since <= message.epoch} - {message.account}
+        return bool(others) and all(heard.decrypted.get(account, 0) >= message.counter for account in others)
+
+
+def is_approximate(devices: int) -> bool:
+    """Whether counts lag noticeably, because receipts go less often than every two seconds (HT-C-084)."""
+    return PER_DEVICE * devices > MINIMUM
+
+
+def who_is_silent(core: Core, conversation: Conversation) -> set[AccountId]:
+    """Accounts that do not say what they have read in this conversation, this one included (HT-C-085)."""
+    rows = core.db.tuples("SELECT account FROM silent WHERE conversation = ?", conversation.conversation)
+    found = {AccountId(account) for (account,) in rows if isinstance(account, bytes)}
+    return found | {core.identity.account} if conversation.silent else found

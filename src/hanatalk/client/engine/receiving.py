@@ -37,6 +37,7 @@ from hanatalk.client.engine import (
     sealing,
     sending,
     starts,
+    telling,
     timers,
     views,
     whispers,
@@ -344,6 +345,8 @@ def _numbered(
         _alarm(core, row, "message.foreign-edit", now)
     if isinstance(body, content.KeyPackages):
         _key_packages(core, row, sender, body)
+    if isinstance(body, content.Telling):
+        telling.announced(core, row, sender.account, body.telling)
     if isinstance(body, content.Leave) and row.kind == policy.Kind.GROUP:
         groups.asked_to_leave(core, row, sender, now)
     text = body if isinstance(body, content.Text) else None

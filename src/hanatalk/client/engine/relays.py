@@ -334,6 +334,7 @@ def due(core: Core, now: int) -> None:
     resync.due(core, now)
     linking.due(core, now)
     devices.due(core, now)
+    receipts.publish_due(core, now)
     for row in core.db.find(
         Conversation, "state = ? AND receipt_due IS NOT NULL AND receipt_due <= ?", ConversationState.JOINED, now
     ):
@@ -395,6 +396,7 @@ def next_due(core: Core, now: int) -> int | None:
         *(link.retry_at for link in core.links.values()),
         *(at + commits.RECEIPT_WAIT for link in core.links.values() for at in link.asked_at.values()),
         *resync.next_due(core),
+        receipts.next_publish(core),
         starts.next_due(core),
     ]
     waiting = [at for at in found if isinstance(at, int) and at > now]

@@ -492,6 +492,7 @@ def back(core: Core, row: Conversation, group: mls.Group, writes: mls.Writes, ag
         core.db.execute(
             "UPDATE member SET since_epoch = ? WHERE conversation = ? AND device = ?", epoch, conversation, device
         )
+    core.roster_changed(conversation)
     secret = group.export_secret(keys.ERA_LABEL, b"", 32)
     commits.start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
     core.db.execute(

@@ -30,7 +30,14 @@ SEND_AGAIN_PAUSE = 5_000  # milliseconds in which the same message is not sent a
 
 
 Numbered = (
-    content.Text | content.Hello | content.Recall | content.KeyPackages | content.Leave | content.Action | content.Sync
+    content.Text
+    | content.Hello
+    | content.Recall
+    | content.KeyPackages
+    | content.Leave
+    | content.Telling
+    | content.Action
+    | content.Sync
 )
 
 
@@ -68,6 +75,11 @@ def send_key_packages(core: Core, conversation: ConversationId, key_packages: li
 def send_leave(core: Core, conversation: ConversationId, *, now: int) -> None:
     """Ask the group's admins to remove this account (HT-M-084)."""
     send_numbered(core, conversation, content.Leave(), now=now)
+
+
+def send_telling(core: Core, conversation: ConversationId, telling: bool, *, now: int) -> None:
+    """Announce whether this person tells what it has read (HT-C-085)."""
+    send_numbered(core, conversation, content.Telling(telling), now=now)
 
 
 def send_begins(core: Core, row: Conversation, asker: Member, first: int, now: int) -> None:

@@ -87,6 +87,7 @@ def shown(core: Core, row: Conversation, counts: receipts.Counts, message: Messa
         sent_at=rfc3339(message.sent_at),
         state=counts.state(message),
         unread=counts.unread(message),
+        approximate=counts.approximate,
         expires_at=rfc3339(core.clock.wall(message.expires_at)) if message.expires_at is not None else None,
         reply_to=message.reply_to.hex() if message.reply_to else None,
         timer=message.timer // 1000 if message.timer else None,

@@ -245,6 +245,11 @@ class Owner:
                 return await self._relay_pass(call)
             case calls.GroupMembers(conversation=conversation):
                 return self._engine.members(conversation)
+            case calls.Readers(message=message):
+                return self._engine.readers(message)
+            case calls.Telling(conversation=conversation, telling=telling):
+                self._engine.tell(conversation, telling, now())
+                return calls.Done()
             case calls.GroupCreate():
                 return await self._group(call, 0.0)
             case (
