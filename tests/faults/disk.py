@@ -16,6 +16,7 @@ from hanatalk.cipherfile import EncryptedConnection
 SECTOR = 512  # bytes that a disk writes whole or not at all
 CHANGES = frozenset({"open", "write", "truncate", "sync", "delete"})  # after which the disk may hold something else
 CALLS = CHANGES | {"read", "size", "lock"}
+MOST_WRITTEN = 1 << 16  # bytes in one call: SQLite's own never ask for more than 128 KiB, and it relies on that
 _DISKS: list["Disk"] = []  # sqlite3mc keeps pointing at a VFS that it was once used with: they are never unregistered
 
 
@@ -66,6 +67,10 @@ class Disk(apsw.VFS):
         """
         back = {path: content for path, content in self.deleted.items() if chance.random() < 0.5}
         return back | {path: _torn(bytes(self.synced[path]), self.unsynced[path], chance) for path in self.synced}
+
+    def plain(self, path: Path) -> "Plain":
+        """In the place of `PlainFile`."""
+        return Plain(self, path)
 
     def connection(self, name: str, *, flags: int) -> EncryptedConnection:
         """In the place of `EncryptedConnection`."""
@@ -129,6 +134,26 @@ class _File(apsw.VFSFile):
         with self._disk.lock:
             self._disk.called("lock", self._path)
             super().xLock(level)
+
+
+class Plain:
+    """A file that is not SQLite's, on the same disk."""
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_SUPER_JOURNAL
+        disk.called("open", str(path))
+        self._file = _File(disk, str(path), str(path), [flags, 0])
+        self.truncate, self.size, self.close = self._file.xTruncate, self._file.xFileSize, self._file.xClose
+
+    def read(self, amount: int, offset: int) -> bytes:
+        return self._file.xRead(min(amount, max(self.size() - offset, 0)), offset)
+
+    def write(self, data: bytes, offset: int) -> None:
+        for at in range(0, len(data), MOST_WRITTEN):
+            self._file.xWrite(data[at : at + MOST_WRITTEN], offset + at)
+
+    def sync(self) -> None:
+        self._file.xSync(apsw.SQLITE_SYNC_NORMAL)
 
 
 def _change(content: bytearray, offset: int, data: bytes | None) -> None:

@@ -16,6 +16,7 @@ from tests.faults.children import ChildFailed, die, in_a_child
 from tests.faults.disk import CHANGES, Disk, HalfWritten
 
 from hanatalk import cipherfile
+from hanatalk.stores import landing
 
 POWER_CUTS = ("power-0", "power-1")  # each loses something else
 FAULTS: dict[str, tuple[str, ...]] = {
@@ -213,6 +214,7 @@ class Steps:
         self.disk = Disk()
         self.disk.fault = self._on_call
         cipherfile.EncryptedConnection = self._connect  # type: ignore[assignment,misc]
+        landing.PlainFile = self.disk.plain  # type: ignore[assignment,misc]
 
     def is_now(self, kind: str, call: str = "") -> bool:
         self.counts[kind] = self.counts.get(kind, 0) + 1

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from tests.faults.children import fast_folder, in_a_child
+from tests.faults.disk import Plain
 from tests.faults.points import FAMILIES, NOTHING, Point, failures, points, whole
 from tests.relay.mortal import Stage
 
-from hanatalk.stores import sqlite
 from hanatalk.stores.sqlite import SqliteStore
 
 
@@ -56,14 +56,7 @@ def _caught(folder: Path, broken: object, *, kind: str, fault: str) -> None:
 
 
 def _no_sync() -> None:
-    connect = sqlite._connect
-
-    def unsynced(path: Path, key: bytes) -> object:
-        connection = connect(path, key)
-        connection.pragma("synchronous", "NORMAL")
-        return connection
-
-    sqlite._connect = unsynced  # type: ignore[assignment]
+    Plain.sync = lambda _file: None  # type: ignore[method-assign]
 
 
 def _ram_goes_on_after_a_rollback() -> None:

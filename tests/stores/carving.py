@@ -1,13 +1,20 @@
-"""Reads an encrypted SQLite file as an examiner who has the key: every page, whatever SQLite thinks of it.
+"""Reads a store's files as an examiner who has the key: every page and block, whatever their owner thinks of it.
 
-Independent of sqlite3mc: RFC 8439 by `cryptography`, over the layout that spec/04-storage.md HT-S-003 states.
+Independent of sqlite3mc: RFC 8439 by `cryptography`, over the layout that spec/04-storage.md HT-S-003 and HT-S-027
+state.
 """
 
 import struct
+from contextlib import suppress
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 RESERVED = 32  # 16 bytes nonce, 16 bytes tag, at the end of each page
+BLOCK = 4_096
 WAL_HEADER, FRAME_HEADER = 32, 24
 
 
@@ -27,6 +34,20 @@ def decrypted(content: bytes, key: bytes) -> bytes:
     return b"".join(
         _page(content[at : at + page_size], at // page_size + 1, key) for at in range(0, len(content), page_size)
     )
+
+
+def unsealed_landing(content: bytes, key: bytes) -> bytes:
+    """Whatever the salt at the beginning of a landing file still opens, block by block, in order or not (HT-S-027)."""
+    if content[:16] != b"HANA landing 1\0\0":
+        return b""
+    opener = AESGCM(HKDF(SHA256(), 32, content[16:48], b"hana/landing/1").derive(key))
+    found: list[bytes] = []
+    for at in range(BLOCK, len(content), BLOCK):
+        head = content[at : at + 12]
+        n, length = struct.unpack(">QI", head)
+        with suppress(InvalidTag):
+            found.append(opener.decrypt(bytes(4) + struct.pack(">Q", n), content[at + 12 : at + 12 + length], head))
+    return b"".join(found)
 
 
 def decrypted_wal(content: bytes, key: bytes) -> bytes:

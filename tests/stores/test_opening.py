@@ -29,7 +29,9 @@ def test_the_key_file_is_made_once_and_private(tmp_path: Path, elsewhere: bool) 
     store.close()
     path = safe / "key" if elsewhere else data / "store.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert {file.name for file in data.iterdir()} == ({"store.db"} if elsewhere else {"store.db", "store.key"})
+    left = {"store.db", "store.db-landing-0", "store.db-landing-1"}
+    assert {file.name for file in data.iterdir()} == (left if elsewhere else left | {"store.key"})
+    assert all(stat.S_IMODE((data / name).stat().st_mode) == 0o600 for name in left)
     store = open_store("sqlite", data=data, key_source=source)
     assert seqs(store, channel) == [1]
     store.close()
@@ -61,7 +63,7 @@ def test_a_key_in_ram_leaves_nothing_to_read(tmp_path: Path) -> None:
     store.apply([append(channel)], day=DAY)
     assert seqs(store, channel) == [1]
     left = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert set(left) == {"store-ram.db", "store-ram.db-wal", "store-ram.db-shm"}
+    assert set(left) == {"store-ram.db" + suffix for suffix in ("", "-wal", "-shm", "-landing-0", "-landing-1")}
     store.close()
     for name, content in left.items():  # as a killed relay leaves them
         (tmp_path / name).write_bytes(content)

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.stores.carving import decrypted, decrypted_wal
+from tests.stores.carving import decrypted, decrypted_wal, unsealed_landing
 from tests.stores.conformance import DAY, TOKEN, acknowledge, append, erase, expire
 
 from hanatalk.cipherfile import open_cipherfile
 from hanatalk.ids import ChannelId, ReadToken, WriteToken
+from hanatalk.stores.channels import unsettled_records
 from hanatalk.stores.interface import Append
+from hanatalk.stores.landing import landing_paths
 from hanatalk.stores.sqlite import APPLICATION, PAGE_SIZE, SqliteStore
 from hanatalk.wire.channels import channel_id, read_verifier, write_verifier
 from hanatalk.wire.classes import EntryClass
@@ -37,11 +39,15 @@ def files(path: Path) -> Iterator[Path]:
 
 
 def carve(path: Path) -> set[int]:
-    """Every canary of which a whole mark is left in any page or frame, by somebody who has the key."""
-    database = decrypted(path.read_bytes(), KEY)
+    """Every canary of which a whole mark is left in any page, frame or block, by somebody who has the key."""
+    return {int(found) for found in MARK.findall(everything(path))}
+
+
+def everything(path: Path) -> bytes:
     log = path.with_name(path.name + "-wal")
     frames = decrypted_wal(log.read_bytes(), KEY) if log.exists() else b""
-    return {int(found) for found in MARK.findall(database + frames)}
+    landed = [unsealed_landing(file.read_bytes(), KEY) for file in landing_paths(path)]
+    return b"".join([decrypted(path.read_bytes(), KEY), frames, *landed])
 
 
 @pytest.fixture
@@ -103,10 +109,9 @@ def test_t004_the_schema_has_no_place_for_times_addresses_or_order(path: Path) -
         "control": {"n": "INTEGER", "hash": "BLOB"},
         "invite": {"n": "INTEGER", "day": "INTEGER", "take_id": "BLOB", "taken_day": "INTEGER"},
         "reader": {"channel": "INTEGER", "reader": "BLOB", "seq": "INTEGER"},
-        "landing_0": {"n": "INTEGER", "body": "BLOB"},
-        "landing_1": {"n": "INTEGER", "body": "BLOB"},
-        "batch_0": {"n": "INTEGER", "news": "BLOB"},
-        "batch_1": {"n": "INTEGER", "news": "BLOB"},
+        "landed_0": {"n": "INTEGER", "news": "BLOB"},
+        "landed_1": {"n": "INTEGER", "news": "BLOB"},
+        "progress": {"settled": "INTEGER"},
     }
 
 
@@ -167,11 +172,12 @@ def test_t004_no_order_across_channels_can_be_read_once_settled(path: Path) -> N
         batch = [append(ChannelId(os.urandom(32)), canary(n, 512)) for n in range(start, start + 100)]
         store.apply(batch, day=DAY)
     connection = store._connection
-    landed = [int(body[7:12]) for (body,) in connection.all("SELECT body FROM landing_0 ORDER BY n")]
+    records = unsettled_records(connection, [file.records() for file in store._files])
+    landed = [int(body[7:12]) for record in records for body in record.news.bodies if body is not None]
     assert rank_correlation(list(range(count)), landed) == 1.0
     while store.tend():
         pass
-    assert connection.only("SELECT count(*) FROM landing_0") == (0,)
+    assert not unsettled_records(connection, [file.records() for file in store._files])
     by_row = [int(body[7:12]) for (body,) in connection.all(f"SELECT body FROM short_{DAY} ORDER BY n")]
     store.close()
     by_place = in_file_order(path)
@@ -328,7 +334,7 @@ def test_t005_a_report_that_is_being_read_delays_the_log_and_the_next_look_empti
     store.apply([append(ChannelId(os.urandom(32)), canary(1, 512))], day=DAY)
     reader = open_cipherfile(path, key=KEY, application=APPLICATION, read_only=True)
     reader.execute("BEGIN")
-    assert reader.only("SELECT count(*) FROM landing_0") == (1,)
+    assert reader.only("SELECT count(*) FROM landed_0") == (1,)
     expire(store, DAY + 3)
     assert carve(path) == {1}
     reader.execute("COMMIT")
@@ -360,8 +366,7 @@ def test_t006_what_is_stored_opens_nothing(path: Path) -> None:
     operations = [append(channel, os.urandom(512), kind, erasable=True) for kind in EntryClass]
     store.apply(operations, day=DAY)
     for _ in range(2):
-        log = path.with_name("store.db-wal")
-        pages = decrypted(path.read_bytes(), KEY) + (decrypted_wal(log.read_bytes(), KEY) if log.exists() else b"")
+        pages = everything(path)
         assert channel in pages
         for secret in (read, write, read_verifier(read), write_verifier(write), TOKEN):
             assert secret not in pages

@@ -12,6 +12,7 @@ from tests.stores.conformance import TOKEN
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId, EntryId, Incarnation, ReaderId, TakeId
 from hanatalk.stores.interface import Acknowledge, Append, Erase, Operation, Quota, Retention, Store, Take
+from hanatalk.stores.landing import SUFFIXES
 from hanatalk.stores.memory import MemoryStore
 from hanatalk.stores.sqlite import SqliteStore
 from hanatalk.wire.channels import erase_hash
@@ -106,7 +107,7 @@ class SqliteAgainstMemory(RuleBasedStateMachine):
     @rule()
     def kill_and_open(self) -> None:
         """What lies on the disk while the store runs is opened elsewhere, as after a kill -9."""
-        files = {suffix: self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal")}
+        files = {suffix: self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", *SUFFIXES)}
         left = {suffix: file.read_bytes() for suffix, file in files.items() if file.exists()}
         self.store.close()
         self.path = self.path.with_name(self.path.name + "+")

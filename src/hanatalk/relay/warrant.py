@@ -15,6 +15,8 @@ from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherf
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId
 from hanatalk.stores.holdings import read_holdings
+from hanatalk.stores.interface import Holding
+from hanatalk.stores.landing import SUFFIXES, landing_paths, read_landing_file
 from hanatalk.stores.opening import BESIDE, FILE, KEY_FILE, find_key
 from hanatalk.stores.sqlite import APPLICATION
 from hanatalk.wire.classes import EntryClass
@@ -84,14 +86,14 @@ def report(data: Path, *, key_source: str = BESIDE, channel: ChannelId | None = 
     if not data.is_dir():
         raise StorageError("warrant.no-data")
     with contextlib.ExitStack() as stack:
-        store = _open(data, key_source, stack)
+        store, key = _open(data, key_source, stack)
         with mapped_errors():
             sizes = {
                 str(path.relative_to(data)): path.stat().st_size for path in sorted(data.rglob("*")) if path.is_file()
             }
             files = [FileHeld(name, size, _parts(name, size, store)) for name, size in sizes.items()]
             rows = _rows(store) if store is not None else {}
-            held = read_holdings(store) if store is not None else []
+            held = _holdings(store, data, key) if store is not None else []
     held = [holding for holding in held if channel is None or holding.channel_id == channel]
     entries: Counter[tuple[int, int, int]] = Counter()
     counts: Counter[ChannelId] = Counter()
@@ -113,19 +115,28 @@ def report(data: Path, *, key_source: str = BESIDE, channel: ChannelId | None = 
     )
 
 
-def _open(data: Path, key_source: str, stack: contextlib.ExitStack) -> EncryptedConnection | None:
-    """The store, or None if there is none or its key is not to be had."""
+def _open(data: Path, key_source: str, stack: contextlib.ExitStack) -> tuple[EncryptedConnection | None, bytes]:
+    """The store and its key, or None if there is none or its key is not to be had."""
     if not (data / FILE).exists() or not (data / FILE).stat().st_size:
-        return None
+        return None, b""
     try:
         key = find_key(data, key_source)
     except StorageError as error:
         if error.code == "storage.key-missing":
-            return None
+            return None, b""
         raise
     connection = open_cipherfile(data / FILE, key=key, application=APPLICATION, read_only=True)
     stack.callback(connection.close)
-    return connection
+    return connection, key
+
+
+def _holdings(store: EncryptedConnection, data: Path, key: bytes) -> list[Holding]:
+    """What is held. A running relay may be settling one of its two files meanwhile: then look again."""
+    while True:
+        settled = store.only("SELECT settled FROM progress")
+        held = read_holdings(store, [read_landing_file(path, key=key) for path in landing_paths(data / FILE)])
+        if store.only("SELECT settled FROM progress") == settled:
+            return held
 
 
 def _rows(store: EncryptedConnection) -> dict[str, int]:
@@ -145,6 +156,8 @@ def _parts(name: str, size: int, store: EncryptedConnection | None) -> list[Part
         return _log(size, store)
     if name.endswith("-shm"):
         return [Part("log-index", size)]
+    if name.endswith(SUFFIXES):
+        return [Part("landing", size)]
     if name.endswith(".db"):
         return [Part("ciphertext", size)]
     return [Part(_KEY_FILES.get(name, "other"), size)]

@@ -1,8 +1,8 @@
 """The channels the SQLite store works with: found by id or number, kept in RAM, saved in one statement per batch."""
 
 import os
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -28,33 +28,62 @@ AckRow: TypeAlias = tuple[int, ReaderId, int]
 
 
 class News(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A row of `batch_*`; schema/0001.sql says what the fields are. `NO_READER` may stand for a reader."""
+    """A record of what one commit landed (HT-S-026). `NO_READER` may stand for a reader.
+
+    `landed`: number of the landing, channel's number, seq, class, day, turn, burn_after, erase_hash, entry_id, size.
+    `bodies` beside it: None for what was burned in the commit that it came in. `gone`: first and last of runs of
+    landings whose bodies are held no more.
+    """
 
     landed: list[LandedRow]
+    bodies: list[bytes | None]
     acks: list[AckRow]
+    gone: list[tuple[int, int]]
+
+
+class Record(NamedTuple):
+    """Number of the commit, which side it landed on, and what."""
+
+    n: int
+    side: int
+    news: News
 
 
 def decode_news(news: bytes) -> News:
     """:raises StorageError: ``storage.broken``"""
     try:
-        return msgspec.msgpack.decode(news, type=News)
+        found = msgspec.msgpack.decode(news, type=News)
     except msgspec.DecodeError as error:
         raise StorageError("storage.broken") from error
-
-
-def read_landing(connection: EncryptedConnection) -> list[LandedRow]:
-    """What lies in `landing_*` alone, from the rows; works in a process that only reads."""
-    shelves = frozenset(list_shelves(connection))
-    found: list[LandedRow] = []
-    for side in (0, 1):
-        bodies = {n for (n,) in connection.all(f"SELECT n FROM landing_{side}")}  # noqa: S608
-        for (news,) in connection.all(f"SELECT news FROM batch_{side} ORDER BY n"):  # noqa: S608
-            for row in decode_news(news).landed:
-                shelf = shelf_of(EntryClass(row[3]), row[4])
-                copied = shelf in shelves and is_settled(connection, shelf, row[1] << SEQ_BITS | row[2])
-                if row[0] in bodies and not copied:
-                    found.append(row)
+    if len(found.landed) != len(found.bodies):
+        raise StorageError("storage.broken")
     return found
+
+
+def unsettled_records(connection: EncryptedConnection, files: Sequence[Iterable[tuple[int, bytes]]]) -> list[Record]:
+    """What file and table of either side hold beyond what is settled, in order of the commits."""
+    (settled,) = connection.only("SELECT settled FROM progress")
+    found = []
+    for side, file in enumerate(files):
+        rows = connection.all(f"SELECT n, news FROM landed_{side}")  # noqa: S608
+        found += [Record(n, side, decode_news(news)) for n, news in (*file, *rows) if n > settled]
+    return sorted(found)
+
+
+def read_landing(connection: EncryptedConnection, files: Sequence[Iterable[tuple[int, bytes]]]) -> list[LandedRow]:
+    """What is held and not settled, from the files and rows; works in a process that only reads."""
+    shelves = frozenset(list_shelves(connection))
+    found: dict[int, LandedRow] = {}
+    for record in unsettled_records(connection, files):
+        for row, body in zip(record.news.landed, record.news.bodies, strict=True):
+            shelf = shelf_of(EntryClass(row[3]), row[4])
+            copied = shelf in shelves and is_settled(connection, shelf, row[1] << SEQ_BITS | row[2])
+            if body is not None and not copied:
+                found[row[0]] = row
+        for first, last in record.news.gone:
+            for n in range(first, last + 1):
+                found.pop(n, None)
+    return list(found.values())
 
 
 def is_settled(connection: EncryptedConnection, shelf: Shelf, key: int) -> bool:
@@ -63,7 +92,7 @@ def is_settled(connection: EncryptedConnection, shelf: Shelf, key: int) -> bool:
 
 
 class Channels:
-    """RAM's view of the tables `channel`, `reader`, `landing_*` and `batch_*`."""
+    """RAM's view of the tables `channel` and `reader` and of what has landed."""
 
     def __init__(self, connection: EncryptedConnection) -> None:
         self._connection = connection
@@ -73,14 +102,15 @@ class Channels:
         self._acked: dict[Channel, None] = {}  # channels whose readers are further than the table `reader` says
         self._earliest_day = FAR_DAY
         self._next_landing = 1
-        self._next_batch = 1
-        self._batches = [0, 0]  # rows in `batch_0` and `batch_1`
-        self.side = 0  # the pair that takes what arrives
+        self._next_record = 1
+        self._records = [0, 0]  # on either side: how many,
+        self._last_record = [0, 0]  # and the number of the last one
+        self.side = 0  # the one that takes what arrives
         self.entries = 0  # held in all
         self.bytes = 0
 
-    def reload(self) -> None:
-        """Forget everything and read what is landing. Costs some 10 µs per row."""
+    def reload(self, files: Sequence[Iterable[tuple[int, bytes]]]) -> None:
+        """Forget everything and read what is landing. Costs some 10 µs per entry."""
         for channel in self._by_id.values():
             channel.clear()
         self._by_id.clear()
@@ -89,26 +119,29 @@ class Channels:
         self._earliest_day = FAR_DAY
         self.entries, self.bytes = map(int, self._connection.only("SELECT total(entries), total(bytes) FROM channel"))
         shelves = frozenset(list_shelves(self._connection))
-        batches: list[tuple[int, int, bytes]] = []
-        bodies: list[set[int]] = []
-        for side, landing in enumerate(self._landing):
+        self._records, self._last_record = [0, 0], [0, 0]
+        for landing in self._landing:
             landing.clear()
-            bodies.append({n for (n,) in self._connection.all(f"SELECT n FROM landing_{side}")})  # noqa: S608
-            of_side = self._connection.all(f"SELECT n, news FROM batch_{side}")  # noqa: S608
-            batches.extend((n, side, news) for n, news in of_side)
-            self._batches[side] = len(of_side)
-        batches.sort()  # in order of arrival, whichever side is the older one: seqs come ascending
-        for _, side, news in batches:
-            self._reload_batch(side, decode_news(news), bodies=bodies[side], shelves=shelves)
-        self.side = batches[-1][1] if batches else 0
-        self._next_landing = max((n for landing in self._landing for n in landing), default=0) + 1
-        self._next_batch = batches[-1][0] + 1 if batches else 1
+        records = unsettled_records(self._connection, files)
+        for record in records:
+            self._records[record.side] += 1
+            self._last_record[record.side] = record.n
+            self._reload_record(record, shelves=shelves)
+        self.side = records[-1].side if records else 0
+        (settled,) = self._connection.only("SELECT settled FROM progress")
+        last = max(settled, records[-1].n if records else 0)
+        # A number that was used in an attempt that failed is not used again: a key stands on it (HT-S-027).
+        self._next_record = max(self._next_record, last + 1)
+        landings = [n for landing in self._landing for n in landing]
+        self._next_landing = max([self._next_landing, *(n + 1 for n in landings)])
 
-    def _reload_batch(self, side: int, news: News, *, bodies: set[int], shelves: frozenset[Shelf]) -> None:
-        for n, number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size in news.landed:
+    def _reload_record(self, record: Record, *, shelves: frozenset[Shelf]) -> None:
+        news = record.news
+        for row, body in zip(news.landed, news.bodies, strict=True):
+            n, number, seq, entry_class, day, turn, burn_after, erase_hash, entry_id, size = row
             fresh = Fresh(
                 n=n,
-                side=side,
+                side=record.side,
                 channel=self.by_number(number),
                 seq=seq,
                 turn=turn,
@@ -118,10 +151,18 @@ class Channels:
                 burn_after=burn_after,
                 erase_hash=erase_hash,
                 entry_id=entry_id,
+                body=body,
             )
             fresh.copied = fresh.shelf in shelves and is_settled(self._connection, fresh.shelf, fresh.key)
-            fresh.alive = fresh.copied or n in bodies
+            fresh.alive = fresh.copied or body is not None
             self.land(fresh)
+        for first, last in news.gone:
+            for n in range(first, last + 1):
+                gone = self._landing[0].get(n) or self._landing[1].get(n)
+                if gone is not None and gone.alive and not gone.copied:
+                    gone.alive, gone.body = False, None
+                    gone.channel.waiting.pop(gone.seq, None)
+                    self.discount(gone.channel, gone.size, count=1, burning=int(gone.burn_after is not None))
         for number, reader, seq in news.acks:
             if number in self._by_number or self._taken(number):  # else it was forgotten since
                 channel = self.by_number(number)
@@ -250,17 +291,19 @@ class Channels:
         self._next_landing += 1
         return self._next_landing - 1
 
-    def next_batch(self) -> int:
-        self._batches[self.side] += 1
-        self._next_batch += 1
-        return self._next_batch - 1
+    def next_record(self) -> int:
+        """The number of a commit that lands something, on `side`."""
+        number = self._last_record[self.side] = self._next_record
+        self._records[self.side] += 1
+        self._next_record += 1
+        return number
 
     def acked(self, channel: Channel) -> None:
         """A reader of it is further."""
         self._acked[channel] = None
 
     def readers_landed(self, channel: Channel) -> bool:
-        """Whether rows of `batch_*` name readers of it."""
+        """Whether records name readers of it."""
         return channel in self._acked
 
     def land(self, fresh: Fresh) -> None:
@@ -292,24 +335,30 @@ class Channels:
 
     @property
     def unsettled(self) -> bool:
-        """Whether `batch_0` or `batch_1` has rows."""
-        return any(self._batches)
+        """Whether either side holds records."""
+        return any(self._records)
 
-    def turn_around(self) -> tuple[list[Fresh], list[Channel]]:
-        """Let the other pair take what arrives from now on, if it is empty and this one is not.
+    def turn_around(self) -> tuple[int, list[Fresh], list[Channel]]:
+        """Let the other side take what arrives from now on, if it is empty and this one is not.
 
-        :returns: what the pair holds that is to be settled now, in order of arrival, and the channels whose readers
-            are further than the table `reader` says.
+        :returns: the number of that side's last record; what the side holds that is to be settled now, in order of
+            arrival; and the channels whose readers are further than the table `reader` says.
         """
-        if not self._batches[1 - self.side]:
+        if not self._records[1 - self.side]:
             self.side = 1 - self.side
-        return list(self._landing[1 - self.side].values()), list(self._acked)
+        other = 1 - self.side
+        return self._last_record[other], list(self._landing[other].values()), list(self._acked)
 
     def readers_settled(self, channel: Channel) -> None:
         self._acked.pop(channel, None)
 
+    def mark_settled(self, n: int) -> None:
+        """Records up to this one, all of the side that is being settled, count no more: other tables say the same."""
+        self._connection.execute(f"DELETE FROM landed_{1 - self.side}")  # noqa: S608
+        self._connection.execute("UPDATE progress SET settled = ?", (n,))
+
     def lift(self, rows: Iterable[Fresh]) -> None:
-        """They are settled; their rows go when the pair is cleared."""
+        """They are settled."""
         landing = self._landing
         changed: dict[Channel, None] = {}
         for fresh in rows:
@@ -322,10 +371,7 @@ class Channels:
             channel.tidy()
 
     def clear_side(self) -> None:
-        """Clear the pair that is settled, every page of it."""
-        side = 1 - self.side
-        self._connection.execute(f"DELETE FROM landing_{side}")  # noqa: S608
-        self._connection.execute(f"DELETE FROM batch_{side}")  # noqa: S608
-        self._batches[side] = 0
+        """All of the side that was being settled is lifted."""
+        self._records[1 - self.side] = 0
         if not self.landed:
             self._earliest_day = FAR_DAY

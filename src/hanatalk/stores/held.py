@@ -14,13 +14,13 @@ SEQ_BITS = 32  # a row number of a shelf is channel number << SEQ_BITS | seq
 
 
 class Fresh(msgspec.Struct, gc=False, eq=False):
-    """A message or attachment that has just arrived: its body is a row of `landing_*`, the rest is named in `batch_*`.
+    """A message or attachment that has just arrived, as a record says that is not settled yet.
 
     Out of the garbage collector's sight, there are many and they come and go: `Channels.lift` breaks the cycle.
     """
 
-    n: int  # its row number: order of arrival
-    side: int  # 0 or 1: of which of the two tables
+    n: int  # order of arrival
+    side: int  # 0 or 1: on which its record is
     channel: "Channel"
     seq: int
     turn: int
@@ -30,6 +30,7 @@ class Fresh(msgspec.Struct, gc=False, eq=False):
     burn_after: int | None
     erase_hash: bytes | None
     entry_id: EntryId
+    body: bytes | None  # None: gone, or `copied`
     alive: bool = True  # False: burned, erased or expired; only its answer is still to be settled
     copied: bool = False  # it lies on its shelf too
 
@@ -67,7 +68,7 @@ class Channel:
     readers_stored: bool = False  # rows in `reader` name it
     fresh: dict[int, Fresh] = field(default_factory=dict)  # by seq
     fresh_ids: dict[EntryId, Fresh] = field(default_factory=dict)
-    waiting: dict[int, Fresh] = field(default_factory=dict)  # those in `landing_*` alone that wait for readers
+    waiting: dict[int, Fresh] = field(default_factory=dict)  # those on no shelf that wait for readers
     order: list[int] = field(default_factory=list)  # seqs of `fresh` ascending; may name some that are gone
 
     def __post_init__(self) -> None:
@@ -136,7 +137,7 @@ class Channel:
         self.waiting.clear()
 
     def unsettled(self, *, after: int, until: int | None = None) -> Iterator[Fresh]:
-        """Fresh entries that are held and lie in `landing_*` alone, oldest first, after < seq <= until."""
+        """Fresh entries that are held and lie on no shelf, oldest first, after < seq <= until."""
         order = self.order
         for index in range(bisect_right(order, after), len(order)):
             if until is not None and order[index] > until:

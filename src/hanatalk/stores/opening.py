@@ -7,6 +7,7 @@ from pathlib import Path
 from hanatalk.cipherfile import COMPANIONS, KEY_LENGTH, mapped_errors, write_private
 from hanatalk.errors import StorageError, UsageError
 from hanatalk.stores.interface import Quota, Retention, Store
+from hanatalk.stores.landing import SUFFIXES
 from hanatalk.stores.memory import MemoryStore
 from hanatalk.stores.sqlite import SqliteStore
 
@@ -69,5 +70,5 @@ def find_key(data: Path, key_source: str, *, make: bool = False) -> bytes:
 
 def _remove_database(path: Path) -> None:
     with mapped_errors():
-        for suffix in ("", *COMPANIONS):
+        for suffix in ("", *COMPANIONS, *SUFFIXES):
             path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """Moves what has landed to where it stays, in bounded steps off the commit path (HT-S-022).
 
-A round takes everything that arrived before it began: first it copies, channel by channel, so that neither keys nor
-the order of writing say who came first; then it removes. A crash in between leaves rows in both places, which reading
-them back notices.
+A round takes everything that landed on one side: it is copied, channel by channel, so that neither keys nor the order
+of writing say who came first; then, in one durable transaction, the side is marked as settled. Until then a crash
+leaves entries in both places, which reading them back notices; from then on what the side holds counts no more.
 """
 
 from operator import attrgetter
@@ -14,7 +14,7 @@ from hanatalk.stores.held import Channel, Fresh
 from hanatalk.stores.shelves import Shelf, Shelves
 
 COPIED_AT_ONCE = 512
-REMOVED_AT_ONCE = 1_024
+LIFTED_AT_ONCE = 2_048
 CHANNELS_AT_ONCE = 512
 
 T = TypeVar("T")
@@ -36,31 +36,49 @@ class Settling:
         """Forget the round that was going on."""
         self.running = False
         self._to_copy: list[Channel] = []  # last one first
-        self._to_remove: list[Fresh] = []  # last one first
         self._readers: list[Channel] = []
+        self._to_mark: int | None = None  # the last record of the side
+        self._to_lift: list[Fresh] = []  # last one first
 
     def begin(self) -> bool:
         """Begin a round unless one is going on. False if there is nothing to do."""
         if not self.running and self._channels.unsettled:
-            rows, self._readers = self._channels.turn_around()
-            self._to_remove = rows[::-1]
+            self._to_mark, rows, self._readers = self._channels.turn_around()
+            self._to_lift = rows[::-1]
             self._to_copy = sorted({fresh.channel for fresh in rows}, key=attrgetter("number"), reverse=True)
             self.running = True
         return self.running
 
-    def step(self) -> bool:
-        """One step, inside the caller's transaction. False after the last of the round."""
+    @property
+    def copying(self) -> bool:
+        """`copy` has something to do. It need not be durable before `mark` is."""
+        return bool(self._to_copy or self._readers)
+
+    @property
+    def marking(self) -> bool:
+        """`mark` is what is to be done, after all copying."""
+        return self._to_mark is not None and not self.copying
+
+    def copy(self) -> None:
+        """One step, inside the caller's transaction."""
         if self._to_copy:
             self._copy()
-        elif self._readers:
+        else:
             for channel in _last(self._readers, CHANNELS_AT_ONCE):
                 self._write_readers(channel)
-        elif self._to_remove:
-            self._lift(_last(self._to_remove, REMOVED_AT_ONCE))
-        if not (self._to_copy or self._readers or self._to_remove):
+
+    def mark(self) -> None:
+        """The side is settled; inside the caller's transaction, which is durable when it ends."""
+        assert self._to_mark is not None
+        self._channels.mark_settled(self._to_mark)
+        self._to_mark = None
+
+    def lift(self) -> None:
+        """One step; changes nothing but RAM. The last one ends the round."""
+        self._channels.lift(_last(self._to_lift, LIFTED_AT_ONCE))
+        if not self._to_lift:
             self._channels.clear_side()
             self.running = False
-        return self.running
 
     def _copy(self) -> None:
         rows: list[Fresh] = []
@@ -78,15 +96,14 @@ class Settling:
                 held.setdefault(fresh.shelf, []).append(fresh)
         for shelf, on_it in held.items():
             self._connection.executemany(
-                f"INSERT INTO {self._shelves.open(shelf)}"  # noqa: S608
-                f" SELECT ?, ?, ?, 0, ?, ?, body FROM landing_{side} WHERE n = ?",
+                f"INSERT INTO {self._shelves.open(shelf)} VALUES (?, ?, ?, 0, ?, ?, ?)",  # noqa: S608
                 [
-                    (fresh.key, int(fresh.entry_class), fresh.turn, fresh.burn_after, fresh.erase_hash, fresh.n)
+                    (fresh.key, int(fresh.entry_class), fresh.turn, fresh.burn_after, fresh.erase_hash, fresh.body)
                     for fresh in on_it
                 ],
             )
             for fresh in on_it:
-                fresh.copied = True
+                fresh.copied, fresh.body = True, None
                 fresh.channel.waiting.pop(fresh.seq, None)
                 fresh.channel.settle(fresh.size, burns=fresh.burn_after is not None)
         for channel, day in channels.items():
@@ -107,13 +124,6 @@ class Settling:
                 [(channel.number, reader, seq) for reader, seq in channel.readers.items()],
             )
             channel.readers_stored = bool(channel.readers)
-
-    def _lift(self, rows: list[Fresh]) -> None:
-        self._connection.executemany(
-            f"DELETE FROM landing_{1 - self._channels.side} WHERE n = ?",  # noqa: S608
-            [(fresh.n,) for fresh in rows if fresh.copied and fresh.alive],
-        )
-        self._channels.lift(rows)
 
 
 def _last(rows: list[T], count: int) -> list[T]:

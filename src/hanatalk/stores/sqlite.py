@@ -1,9 +1,10 @@
 """The relay's embedded store: one encrypted SQLite file (spec/04-storage.md HT-S-010 …).
 
-A commit touches few pages, whatever the number of channels: messages and attachments land in one table in the order
-of arrival. `tend` has them settled into tables ordered by random channel numbers, a part with each later batch, or by
-itself when no batch comes; most are burned before that. Control and invite entries, which are few and stay long, are
-settled at once.
+A commit is one write and one sync, whatever the number of channels: messages and attachments land in a file that is
+appended to (`hanatalk.stores.landing`), in the order of arrival. `tend` has them settled into tables ordered by random
+channel numbers, a part after each later batch, or by itself when no batch comes; most are burned before that. Control
+and invite entries, which are few and stay long, are settled at once, and what lands in the same batch stands in a row
+of the same transaction instead.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -43,15 +44,18 @@ from hanatalk.stores.interface import (
     Take,
     Taken,
 )
+from hanatalk.stores.landing import LandingFile, landing_paths
 from hanatalk.stores.settling import COPIED_AT_ONCE, Settling
 from hanatalk.stores.shelves import Shelf, Shelves, shelf_of
 from hanatalk.stores.sweeping import Sweep
+from hanatalk.stores.upgrading import move_landed
 from hanatalk.wire.channels import NO_CONTROL_HASH, next_control_hash
 from hanatalk.wire.classes import EntryClass
 
 APPLICATION = 0x48414E52  # "HANR", the file's application_id
-SCHEMA = 1
-MOST_LANDED = 65_536  # rows in `landing_*` above which `apply` itself settles some; bounds RAM to some 30 MB
+SCHEMA = 2
+MOST_LANDED = 65_536  # entries landed above which `apply` itself settles some,
+MOST_FILLED = 32 << 20  # and bytes in the file that takes them: bounds RAM and what is read back at a start
 PAGE_SIZE = 8_192  # bytes: a page of 4,096 would hold three entries of 1 KiB, this one seven, for one header and nonce
 LOG_PAGES = 2_048  # pages in the write-ahead log (16 MiB) from which on it is copied into the database
 MOST_LOG_PAGES = 16_384  # from which on the writer stops to do it itself
@@ -85,8 +89,10 @@ class SqliteStore:
                 self._applied = False  # and since the last look
                 self._tending = False  # a round of settling was begun by `tend`
                 self._connection.set_wal_hook(self._on_logged)
+                self._synced = True
                 self._shelves = Shelves(self._connection)
                 self._channels = Channels(self._connection)
+                self._files = [LandingFile(file, key=key) for file in landing_paths(path)]
                 self._checkpointer = Checkpointer(lambda: _connect(path, key))
                 self._settling = Settling(
                     self._connection, self._channels, self._shelves, answer_days=self._retention.answer_days
@@ -95,10 +101,9 @@ class SqliteStore:
             self._stale = True
             self._swept = False
             self._closed = False
-            # What one batch wants written, gathered so that each table is written once.
-            self._bodies: dict[int, bytes] = {}
-            self._burned: tuple[list[int], list[int]] = ([], [])  # rows of either side
+            # What one batch wants written, gathered so that it is written once.
             self._landed: list[Fresh] = []
+            self._gone: list[int] = []  # landings
             self._acks: list[AckRow] = []
             self._dirty: dict[Channel, None] = {}
             # Settled answers to entry_ids of the batch: seq, turn and day, by channel's number and entry_id.
@@ -112,47 +117,78 @@ class SqliteStore:
             }
             self._ready()
             self.settle()
+            for file in self._files:
+                file.reset()  # its numbers begin anew
         except BaseException:
-            self._connection.close()
+            self._let_go()
             raise
 
     # --- writing ---
 
     def apply(self, operations: Sequence[Operation], *, day: int) -> list[Result]:
         handlers = self._handlers
-        with self._writing():
-            if self._channels.landed > MOST_LANDED:
-                self._settling.begin()
+        with self._landing():
             self._look_up_answers(operations)
             results = [handlers[type(operation)](operation, day) for operation in operations]
             landed = len(self._landed)
-            self._flush()
-            # A round that is going on is carried on here, faster than entries land: it needs no sync of its own.
-            for _ in range(1 + 2 * landed // COPIED_AT_ONCE):
-                if not (self._settling.running and self._settling.step()):
-                    break
         self._busy = self._applied = True
         # The batch is stored: from here on nothing may say otherwise. What fails now, `tend` says later.
         with suppress(StorageError):
+            if self._channels.landed > MOST_LANDED or self._files[self._channels.side].filled > MOST_FILLED:
+                self._settling.begin()
+            # A round that is going on is carried on here, faster than entries land.
+            for _ in range(1 + 2 * landed // COPIED_AT_ONCE):
+                if not (self._settling.running and self._settle_step()):
+                    break
             self._channels.evict()
             if self._log_pages >= self._log_limit or self._checkpointer.finished:
                 self._tidy_log()
         return results
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, *, synced: bool = True) -> Iterator[None]:
         """One transaction. After any error nothing of it is stored, and RAM, which says more, is read again (HT-S-017).
 
+        :param synced: it is durable when it ends; else with a later one that is
         :raises StorageError: the disk
         """
         self._ready()
         with mapped_errors():
-            try:
-                with self._connection.changing():
-                    yield
-            except BaseException:
-                self._stale = True
-                raise
+            if synced is not self._synced:
+                self._connection.pragma("synchronous", "FULL" if synced else "NORMAL")
+                self._synced = synced
+            with self._or_stale(), self._connection.changing():
+                yield
+
+    @contextmanager
+    def _or_stale(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._stale = True
+            raise
+
+    @contextmanager
+    def _landing(self) -> Iterator[None]:
+        """`_writing`; what lands goes into a row of that transaction, or if nothing else does, into the file.
+
+        :raises StorageError: the disk
+        """
+        with self._writing():
+            changes = self._connection.total_changes()
+            yield
+            if self._dirty:
+                self._channels.save(self._dirty)
+            news = self._gathered()
+            if news is not None:
+                side, n = self._channels.side, self._channels.next_record()
+                if self._connection.total_changes() != changes:
+                    self._connection.execute(f"INSERT INTO landed_{side} VALUES (?, ?)", (n, news))  # noqa: S608
+                    news = None
+            self._forget_gathered()
+        if news is not None:
+            with self._or_stale():
+                self._files[side].append(n, news)
 
     def _ready(self) -> None:
         if self._closed:
@@ -162,7 +198,7 @@ class SqliteStore:
             self._settling.restart()
             with mapped_errors():
                 self._shelves.reload()
-                self._channels.reload()
+                self._channels.reload([file.records() for file in self._files])
             self._stale = False
 
     def _look_up_answers(self, operations: Sequence[Operation]) -> None:
@@ -228,9 +264,9 @@ class SqliteStore:
             append.burn_after,
             append.erase_hash,
             append.entry_id,
+            append.entry,
         )
         channels.land(fresh)
-        self._bodies[fresh.n] = append.entry
         self._landed.append(fresh)
         return Stored(fresh.seq, fresh.turn)
 
@@ -326,15 +362,14 @@ class SqliteStore:
         ]
 
     def _burn(self, channel: Channel, burned: list[Fresh], *, day: int) -> None:
-        """`_remove` for many entries at once that wait for readers and lie in `landing_*` alone."""
+        """`_remove` for many entries at once that wait for readers and lie on no shelf."""
         if not burned:
             return
-        bodies, waiting, size = self._bodies, channel.waiting, 0
+        waiting, gone, size = channel.waiting, self._gone, 0
         for fresh in burned:
-            fresh.alive = False
+            fresh.alive, fresh.body = False, None
             del waiting[fresh.seq]
-            if bodies.pop(fresh.n, None) is None:  # else it came in this batch: never written
-                self._burned[fresh.side].append(fresh.n)
+            gone.append(fresh.n)
             size += fresh.size
         channel.last_day = max(channel.last_day, day)
         self._channels.discount(channel, size, count=len(burned), burning=len(burned))
@@ -405,10 +440,9 @@ class SqliteStore:
         """Take an entry out of every table that holds its bytes. It is fresh, or on a shelf, or both."""
         fresh = channel.fresh.get(seq)
         if fresh is not None:
-            fresh.alive = False
+            fresh.alive, fresh.body = False, None
             channel.waiting.pop(seq, None)
-            if self._bodies.pop(fresh.n, None) is None:  # else it came in this batch: never written
-                self._burned[fresh.side].append(fresh.n)
+            self._gone.append(fresh.n)
             shelf = fresh.shelf if fresh.copied else None
         if shelf is not None:
             key = channel.first_key | seq
@@ -422,44 +456,31 @@ class SqliteStore:
         if burns:
             self._forget_readers(channel)
 
-    def _flush(self) -> None:
-        many = self._connection.executemany
-        side = self._channels.side
-        # Removing first: what arrives takes the pages of what was burned, so that each is written once.
-        for of_side, burned in enumerate(self._burned):
-            if burned:
-                many(f"DELETE FROM landing_{of_side} WHERE n BETWEEN ? AND ?", runs(burned))  # noqa: S608
-        if self._bodies:
-            many(f"INSERT INTO landing_{side} (n, body) VALUES (?, ?)", self._bodies.items())  # noqa: S608
-        if self._landed or self._acks:
-            landed: list[LandedRow] = [
-                (
-                    f.n,
-                    f.channel.number,
-                    f.seq,
-                    f.entry_class,
-                    f.day,
-                    f.turn,
-                    f.burn_after,
-                    f.erase_hash,
-                    f.entry_id,
-                    f.size,
-                )
-                for f in self._landed
-            ]
-            self._connection.execute(
-                f"INSERT INTO batch_{side} (n, news) VALUES (?, ?)",  # noqa: S608
-                (self._channels.next_batch(), msgspec.msgpack.encode((landed, self._acks))),
+    def _gathered(self) -> bytes | None:
+        """The record of what the batch landed; None if nothing. What was burned in it stands there without a body."""
+        if not (self._landed or self._acks or self._gone):
+            return None
+        landed: list[LandedRow] = [
+            (
+                f.n,
+                f.channel.number,
+                f.seq,
+                f.entry_class,
+                f.day,
+                f.turn,
+                f.burn_after,
+                f.erase_hash,
+                f.entry_id,
+                f.size,
             )
-        if self._dirty:
-            self._channels.save(self._dirty)
-        self._forget_gathered()
+            for f in self._landed
+        ]
+        gone = runs(self._gone) if self._gone else []
+        return msgspec.msgpack.encode((landed, [f.body for f in self._landed], self._acks, gone))
 
     def _forget_gathered(self) -> None:
-        self._bodies.clear()
-        for burned in self._burned:
-            burned.clear()
         self._landed.clear()
+        self._gone.clear()
         self._acks.clear()
         self._dirty.clear()
 
@@ -509,12 +530,9 @@ class SqliteStore:
                     )
                     settled = next(rows, None)
                 else:
-                    (body,) = self._connection.only(
-                        f"SELECT body FROM landing_{fresh.side} WHERE n = ?",  # noqa: S608
-                        (fresh.n,),
-                    )
+                    assert fresh.body is not None
                     entry = StoredEntry(
-                        seq=fresh.seq, turn=fresh.turn, entry_class=fresh.entry_class, commit=False, entry=body
+                        seq=fresh.seq, turn=fresh.turn, entry_class=fresh.entry_class, commit=False, entry=fresh.body
                     )
                     fresh = next(landing, None)
                 size -= len(entry.entry)
@@ -546,7 +564,7 @@ class SqliteStore:
     def holdings(self) -> list[Holding]:
         self._ready()
         with mapped_errors():
-            return read_holdings(self._connection)
+            return read_holdings(self._connection, [file.records() for file in self._files])
 
     # --- time passing ---
 
@@ -554,9 +572,8 @@ class SqliteStore:
         self._ready()
         if self._channels.earliest_landed_day() + self._retention.message_days <= day:
             self.settle()
-        with self._writing():
+        with self._landing():
             expired = self._sweep.step(day, remove=self._expire_entry, forget=self._channels.forget)
-            self._flush()
         if expired:
             self._swept = True
             self._channels.evict()
@@ -565,6 +582,7 @@ class SqliteStore:
                 self._swept = True
             if self._swept:
                 self._swept = not self._empty_log()
+                self._shorten()
         return expired
 
     def _expire_entry(
@@ -597,6 +615,8 @@ class SqliteStore:
             if self._tending:
                 return True
         idle, self._busy = not self._busy, False
+        if idle:
+            self._shorten()
         if idle and self._renew_worn(most=RENEWED_WHEN_IDLE):
             return True
         if self._checkpointer.busy or not self._log_pages:
@@ -614,10 +634,26 @@ class SqliteStore:
             self._settle_step()
 
     def _settle_step(self) -> bool:
-        if not self._settling.begin():
+        """One step of a round, begun if none is going on. False after the last. :raises StorageError: the disk"""
+        self._ready()
+        settling = self._settling
+        if not settling.begin():
             return False
-        with self._writing():
-            return self._settling.step()
+        if settling.copying:
+            with self._writing(synced=False):
+                settling.copy()
+        elif settling.marking:
+            with self._writing():
+                settling.mark()
+            with self._or_stale():
+                self._files[1 - self._channels.side].reset()
+        else:
+            settling.lift()
+        return settling.running
+
+    def _shorten(self) -> None:
+        for file in self._files:
+            file.shorten()
 
     # --- the write-ahead log ---
 
@@ -668,11 +704,17 @@ class SqliteStore:
             while self._renew_worn(most=RENEWED_WHEN_IDLE):
                 pass
             self._empty_log()
+            self._shorten()
         finally:
             self._closed = True
             self._checkpointer.close()
             with mapped_errors():
-                self._connection.close()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for file in getattr(self, "_files", []):
+            file.close()
+        self._connection.close()
 
 
 def _connect(path: Path, key: bytes) -> EncryptedConnection:
@@ -691,4 +733,6 @@ def _migrate(connection: EncryptedConnection) -> None:
             raise StorageError("storage.newer", version=version)
         for step in range(version + 1, SCHEMA + 1):
             connection.execute(resources.files("hanatalk.stores").joinpath(f"schema/{step:04}.sql").read_text())
+            if step == 2:
+                move_landed(connection)
         connection.pragma("user_version", SCHEMA)
