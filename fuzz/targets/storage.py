@@ -21,6 +21,8 @@ from hanatalk.localdb.vault import HEADER, KEY_FILE, KdfCost, Vault
 from hanatalk.relay.certificates import Certificates, in_files, self_signed
 from hanatalk.relay.options import TlsFiles
 from hanatalk.relay.signing import key_in
+from hanatalk.stores.channels import decode_news
+from hanatalk.stores.landing import LandingFile, read_landing_file
 from hanatalk.stores.opening import BESIDE, find_key
 from hanatalk.stores.opening import KEY_FILE as STORE_KEY
 from hanatalk.transport.tls import check_pin, spki_pin
@@ -183,6 +185,41 @@ def _tls_files() -> Attack:
     return attack
 
 
+def _landing_file() -> Attack:
+    """The first byte chooses: the file as it is, a part of a good one, or a record under the right key."""
+    path, key = folder() / "store.db-landing-0", b"k" * 32
+    good = LandingFile(path, key=key)
+    for n, record in enumerate((b"one", b"two" * 2_000, b"three"), 1):
+        good.append(n, record)
+    good.close()
+    whole, right = path.read_bytes(), read_landing_file(path, key=key)
+
+    def attack(given: bytes) -> None:
+        which, content = given[:1] or b"\0", given[1:]
+        if which[0] % 3 == 2:
+            decode_news(content)
+            return
+        if which[0] % 3 == 1:
+            place = int.from_bytes(content[:2]) * 11 % len(whole)
+            content = whole[:place] + content[2:] + whole[place + len(content[2:]) :]
+        path.write_bytes(content)
+        found = read_landing_file(path, key=key)
+        hold(found == right[: len(found)], "a record that was changed was read (HT-S-027)")
+
+    return attack
+
+
+def _landing_seeds() -> Iterator[bytes]:
+    path = folder() / "seed-landing-0"
+    file = LandingFile(path, key=b"s" * 32)
+    file.append(1, b"x")
+    file.close()
+    yield b"\0" + path.read_bytes()[: 3 * 4_096]
+    yield b"\1\5\5" + b"z" * 9
+    news = ([(1, 2, 3, 1, 20_000, 0, 1, None, b"e" * 16, 4)], [b"body"], [(2, b"r" * 16, 3)], [(1, 1)])
+    yield b"\2" + msgspec.msgpack.encode(news)
+
+
 END = b"-----END PRIVATE KEY-----\n"
 
 
@@ -259,5 +296,14 @@ TARGETS = [
         seeds=_files,
         longest=9000,
         short=100,
+    ),
+    Target(
+        name="landing-file",
+        parsers=("hanatalk.stores.landing.read_landing_file", "hanatalk.stores.channels.decode_news"),
+        allowed=(StorageError,),
+        ready=_landing_file,
+        seeds=_landing_seeds,
+        longest=13_000,
+        short=300,
     ),
 ]

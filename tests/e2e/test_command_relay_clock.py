@@ -4,7 +4,6 @@ The clock is moved from outside: the process is started with a `time.time` that 
 """
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -13,7 +12,7 @@ from typing import Self
 
 import pytest
 from tests.e2e.commands import Person, RelayProcess
-from tests.stores.carving import decrypted, decrypted_wal
+from tests.stores.carving import everything
 
 from hanatalk.ids import EntryId, ReaderId, ReadToken, WriteToken
 from hanatalk.stores.opening import find_key
@@ -52,15 +51,8 @@ class MovedRelay(RelayProcess):
         new.replace(self._clock)
 
     def carve(self) -> bytes:
-        """Every page and frame of the store, for somebody who has the key."""
-        key = find_key(self.data, "beside")
-        found = b""
-        for path in (self.data / "store.db", self.data / "store.db-wal"):
-            with contextlib.suppress(FileNotFoundError):
-                content = path.read_bytes()
-                whole = content[: len(content) - len(content) % 4096]
-                found += decrypted_wal(content, key) if path.name.endswith("-wal") else decrypted(whole, key)
-        return found
+        """Every page, frame and block of the store, for somebody who has the key."""
+        return everything(self.data / "store.db", find_key(self.data, "beside"))
 
     def left(self, entries: list[bytes]) -> int:
         """Of how many entries a piece of 32 bytes is left somewhere, looked for at four places of each."""

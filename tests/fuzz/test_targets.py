@@ -57,9 +57,9 @@ WITHOUT = {
     "localdb.database": "the schema, from the package",
     "relay.__main__": "the options its parent wrote",
     "relay.logs": "its own log records",
-    "stores.channels": "own rows of the authenticated store",
     "stores.sqlite": "own rows of the authenticated store",
     "stores.shelves": "names of own tables",
+    "stores.upgrading": "own rows of the authenticated store",
     "transport.link": "the relay's URL, by transport.urls",
 }
 

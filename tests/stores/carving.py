@@ -6,12 +6,15 @@ state.
 
 import struct
 from contextlib import suppress
+from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from hanatalk.stores.landing import landing_paths
 
 RESERVED = 32  # 16 bytes nonce, 16 bytes tag, at the end of each page
 BLOCK = 4_096
@@ -61,3 +64,13 @@ def decrypted_wal(content: bytes, key: bytes) -> bytes:
         (number,) = struct.unpack(">I", content[at : at + 4])
         pages.append(_page(content[at + FRAME_HEADER : at + step], number, key))
     return b"".join(pages)
+
+
+def everything(path: Path, key: bytes) -> bytes:
+    """All that the key opens of the store at `path` and of the files beside it."""
+    log = path.with_name(path.name + "-wal")
+    database = path.read_bytes()
+    whole = database[: len(database) - len(database) % 4_096]
+    frames = decrypted_wal(log.read_bytes(), key) if log.exists() else b""
+    landed = [unsealed_landing(file.read_bytes(), key) for file in landing_paths(path) if file.exists()]
+    return b"".join([decrypted(whole, key) if whole else b"", frames, *landed])

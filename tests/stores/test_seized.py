@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.stores.carving import decrypted, decrypted_wal, unsealed_landing
+from tests.stores.carving import decrypted, everything
 from tests.stores.conformance import DAY, TOKEN, acknowledge, append, erase, expire
 
 from hanatalk.cipherfile import open_cipherfile
 from hanatalk.ids import ChannelId, ReadToken, WriteToken
 from hanatalk.stores.channels import unsettled_records
 from hanatalk.stores.interface import Append
-from hanatalk.stores.landing import landing_paths
 from hanatalk.stores.sqlite import APPLICATION, PAGE_SIZE, SqliteStore
 from hanatalk.wire.channels import channel_id, read_verifier, write_verifier
 from hanatalk.wire.classes import EntryClass
@@ -40,14 +39,7 @@ def files(path: Path) -> Iterator[Path]:
 
 def carve(path: Path) -> set[int]:
     """Every canary of which a whole mark is left in any page, frame or block, by somebody who has the key."""
-    return {int(found) for found in MARK.findall(everything(path))}
-
-
-def everything(path: Path) -> bytes:
-    log = path.with_name(path.name + "-wal")
-    frames = decrypted_wal(log.read_bytes(), KEY) if log.exists() else b""
-    landed = [unsealed_landing(file.read_bytes(), KEY) for file in landing_paths(path)]
-    return b"".join([decrypted(path.read_bytes(), KEY), frames, *landed])
+    return {int(found) for found in MARK.findall(everything(path, KEY))}
 
 
 @pytest.fixture
@@ -366,7 +358,7 @@ def test_t006_what_is_stored_opens_nothing(path: Path) -> None:
     operations = [append(channel, os.urandom(512), kind, erasable=True) for kind in EntryClass]
     store.apply(operations, day=DAY)
     for _ in range(2):
-        pages = everything(path)
+        pages = everything(path, KEY)
         assert channel in pages
         for secret in (read, write, read_verifier(read), write_verifier(write), TOKEN):
             assert secret not in pages

@@ -11,17 +11,19 @@ from hanatalk.localdb import cipher
 from hanatalk.localdb.database import FILE as PROFILE_FILE
 from hanatalk.localdb.vault import Vault, os_keyring
 from hanatalk.stores import opening, sqlite
+from hanatalk.stores.channels import read_landing
+from hanatalk.stores.landing import landing_paths, read_landing_file
 
 ENTRY_SIZES = frozenset({512, 1_024, 4_096, 16_384, 65_536})  # bytes; what clients pad to (spec/02-mls-profile.md)
 
 
 def relay_rows(data: Path) -> bytes:
-    """Every row of every table of a relay's store. Works beside a running relay.
+    """Every row of every table of a relay's store, and what has landed beside it. Works beside a running relay.
 
     :raises StorageError: the folder holds no store, or not its key
     """
     with closing(_relay(data, read_only=True)) as connection:
-        return b"".join(_rows(connection))
+        return b"".join([*_rows(connection), *(record for file in _landing(data) for _, record in file)])
 
 
 def profile_rows(home: Path) -> bytes:
@@ -38,7 +40,8 @@ def profile_rows(home: Path) -> bytes:
 def entries(data: Path) -> list[bytes]:
     """Every entry that a relay holds: the values of a declared size, wherever its store keeps them."""
     with closing(_relay(data, read_only=True)) as connection:
-        return [value for _, _, value in _entries(connection)]
+        settled = [value for _, _, value in _entries(connection)]
+        return settled + [body for _, body in read_landing(connection, _landing(data))]
 
 
 def flip_byte(data: Path, entry: bytes, *, offset: int) -> None:
@@ -72,6 +75,11 @@ def _entries(connection: EncryptedConnection) -> list[tuple[str, str, bytes]]:
 def _relay(data: Path, *, read_only: bool) -> EncryptedConnection:
     key = opening.find_key(data, opening.BESIDE)
     return open_cipherfile(data / opening.FILE, key=key, application=sqlite.APPLICATION, read_only=read_only)
+
+
+def _landing(data: Path) -> list[list[tuple[int, bytes]]]:
+    key = opening.find_key(data, opening.BESIDE)
+    return [read_landing_file(path, key=key) for path in landing_paths(data / opening.FILE)]
 
 
 def _tables(connection: EncryptedConnection) -> list[str]:

@@ -1,7 +1,7 @@
 """The channels the SQLite store works with: found by id or number, kept in RAM, saved in one statement per batch."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -70,16 +70,18 @@ def unsettled_records(connection: EncryptedConnection, files: Sequence[Iterable[
     return sorted(found)
 
 
-def read_landing(connection: EncryptedConnection, files: Sequence[Iterable[tuple[int, bytes]]]) -> list[LandedRow]:
-    """What is held and not settled, from the files and rows; works in a process that only reads."""
+def read_landing(
+    connection: EncryptedConnection, files: Sequence[Iterable[tuple[int, bytes]]]
+) -> list[tuple[LandedRow, bytes]]:
+    """What is held and not settled, with its body, from files and rows; works in a process that only reads."""
     shelves = frozenset(list_shelves(connection))
-    found: dict[int, LandedRow] = {}
+    found: dict[int, tuple[LandedRow, bytes]] = {}
     for record in unsettled_records(connection, files):
         for row, body in zip(record.news.landed, record.news.bodies, strict=True):
             shelf = shelf_of(EntryClass(row[3]), row[4])
             copied = shelf in shelves and is_settled(connection, shelf, row[1] << SEQ_BITS | row[2])
             if body is not None and not copied:
-                found[row[0]] = row
+                found[row[0]] = row, body
         for first, last in record.news.gone:
             for n in range(first, last + 1):
                 found.pop(n, None)
@@ -337,6 +339,13 @@ class Channels:
     def unsettled(self) -> bool:
         """Whether either side holds records."""
         return any(self._records)
+
+    def unsettled_entries(self) -> Iterator[tuple[int, EntryClass, int, int]]:
+        """Channel's number, class, day and size of each entry that is held and on no shelf."""
+        for landing in self._landing:
+            for fresh in landing.values():
+                if fresh.alive and not fresh.copied:
+                    yield fresh.channel.number, fresh.entry_class, fresh.day, fresh.size
 
     def turn_around(self) -> tuple[int, list[Fresh], list[Channel]]:
         """Let the other side take what arrives from now on, if it is empty and this one is not.

@@ -178,17 +178,17 @@ def _begun(file: PlainFile, key: bytes) -> tuple[AESGCM | None, int]:
 
 def _unsealed(file: PlainFile, sealer: AESGCM) -> Iterator[tuple[int, bytes, int]]:
     """Number, content and end of each record, up to the first that is none."""
-    at, before, size = BLOCK, -1, file.size()
+    at, size = BLOCK, file.size()
     while at + BLOCK <= size:
         head = file.read(_HEAD.size, at)
         n, length = _HEAD.unpack(head)
-        if n <= before or length < _TAG_LENGTH or at + _HEAD.size + length > size:
+        if at + _HEAD.size + length > size:
             return
         try:
             record = sealer.decrypt(_nonce(n), file.read(length, at + _HEAD.size), head)
         except InvalidTag:
             return
-        before, at = n, at + _HEAD.size + length
+        at += _HEAD.size + length
         at += -at % BLOCK
         yield n, record, at
 

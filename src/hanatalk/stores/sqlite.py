@@ -23,7 +23,7 @@ from hanatalk.stores import rules
 from hanatalk.stores.channels import NO_READER, AckRow, Channels, LandedRow
 from hanatalk.stores.checkpoints import CLOSE_ENOUGH, Checkpointer
 from hanatalk.stores.held import SEQ_BITS, Channel, Fresh, runs
-from hanatalk.stores.holdings import read_holdings
+from hanatalk.stores.holdings import count_holdings
 from hanatalk.stores.interface import (
     Acknowledge,
     Acknowledged,
@@ -564,7 +564,7 @@ class SqliteStore:
     def holdings(self) -> list[Holding]:
         self._ready()
         with mapped_errors():
-            return read_holdings(self._connection, [file.records() for file in self._files])
+            return count_holdings(self._connection, self._channels.unsettled_entries())
 
     # --- time passing ---
 
