@@ -194,7 +194,7 @@ def idle(store: SqliteStore, path: Path) -> int:
     for rounds in range(1, 10):
         while store.tend():
             pass
-        store._checkpointer.wait()  # in a relay the seconds to the next round
+        store._log.wait()  # in a relay the seconds to the next round
         if not path.with_name(path.name + "-wal").stat().st_size and not store._shelves.worn:
             return rounds
     raise AssertionError("it never came to rest")
@@ -309,7 +309,7 @@ def test_t005_pieces_in_the_slack_of_pages_go_too(path: Path, monkeypatch: pytes
     gone = [channel for channel in channels if burns[channel]]
     for start in range(0, len(gone), 5):
         store.apply([acknowledge(channel, b"a", 1 << 40) for channel in gone[start : start + 5]], day=DAY)
-    store._empty_log()
+    store._log.empty()
     pieces = carve(path) - stays
     print("entries with pieces left in slack:", len(pieces), "of", 2_000 - len(stays))
     assert pieces

@@ -9,7 +9,7 @@ import pytest
 from tests.stores.conformance import DAY, Conformance, Make, a_channel, acknowledge, append, seqs
 
 from hanatalk.errors import StorageError
-from hanatalk.stores import channels, sqlite
+from hanatalk.stores import channels, checkpoints, sqlite
 from hanatalk.stores.interface import Acknowledged, Quota, Store, Stored
 from hanatalk.stores.landing import SUFFIXES, PlainFile
 from hanatalk.stores.sqlite import SqliteStore
@@ -194,14 +194,14 @@ def test_many_channels_are_let_go_of_and_found_again(tmp_path: Path, monkeypatch
 def test_what_is_not_tended_is_bounded_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay under load may not come to tending for long: RAM and the log do not grow without end."""
     monkeypatch.setattr(sqlite, "MOST_LANDED", 500)
-    monkeypatch.setattr(sqlite, "LOG_PAGES", 64)
+    monkeypatch.setattr(checkpoints, "LOG_PAGES", 64)
     store = SqliteStore(tmp_path / "store.db", key=KEY)
     made = [a_channel() for _ in range(10)]
     sizes = []
     for n in range(150):
         store.apply([append(made[n % 10], b"x" * 500) for _ in range(50)], day=DAY)
         sizes.append((tmp_path / "store.db-wal").stat().st_size)
-        store._checkpointer.wait()
+        store._log.wait()
     assert store._channels.landed <= 1_500
     assert max(sizes[75:]) <= max(sizes[:75]) * 1.5 < 8 << 20
     assert all(len(seqs(store, channel)) == 750 for channel in made)

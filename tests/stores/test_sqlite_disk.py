@@ -14,7 +14,7 @@ from tests.stores.conformance import DAY, acknowledge, append
 from hanatalk import cipherfile
 from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId
-from hanatalk.stores import landing, sqlite
+from hanatalk.stores import checkpoints, landing
 from hanatalk.stores.interface import Operation, Stored
 from hanatalk.stores.memory import MemoryStore
 from hanatalk.stores.sqlite import SqliteStore
@@ -30,7 +30,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     with monkeypatch.context() as patch:
         patch.setattr(cipherfile, "EncryptedConnection", made.connection)
         patch.setattr(landing, "PlainFile", made.plain)
-        patch.setattr(sqlite, "LOG_PAGES", 40)  # so that checkpoints come often
+        patch.setattr(checkpoints, "LOG_PAGES", 40)  # so that checkpoints come often
         yield made
 
 

@@ -7,10 +7,12 @@ from queue import SimpleQueue
 
 import apsw
 
-from hanatalk.cipherfile import EncryptedConnection
+from hanatalk.cipherfile import EncryptedConnection, mapped_errors
 from hanatalk.errors import StorageError
 
 PASSES = 4
+LOG_PAGES = 2_048  # pages in the write-ahead log (16 MiB) from which on it is copied into the database
+MOST_LOG_PAGES = 16_384  # from which on the writer stops to do it itself
 CLOSE_ENOUGH = 128  # frames left that the writer may copy itself, inside about a millisecond
 
 
@@ -65,3 +67,75 @@ class Checkpointer:
         if connection is not None:
             with suppress(apsw.Error):
                 connection.close()
+
+
+class WriteAheadLog:
+    """The writer's part: when a round begins, the last few frames, and emptying the log altogether (HT-S-015)."""
+
+    def __init__(self, connection: EncryptedConnection, checkpointer: Checkpointer) -> None:
+        self._connection = connection
+        self._thread = checkpointer
+        self._pages = 0
+        self._limit = LOG_PAGES
+        connection.set_wal_hook(self._on_logged)
+
+    def _on_logged(self, _connection: object, _name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def look(self) -> None:
+        """After a commit: do what is due. :raises StorageError: the disk"""
+        if self._pages >= self._limit or self._thread.finished:
+            self._tidy()
+
+    def tend(self, *, idle: bool) -> bool:
+        """Between commits; True if the log is empty now that was not. :raises StorageError: the disk"""
+        if self._thread.busy or not self._pages:
+            return False
+        if self._pages <= CLOSE_ENOUGH or (idle and self._thread.finished):
+            return self.empty()
+        self._tidy()
+        return False
+
+    def _tidy(self) -> None:
+        """Let the thread copy most of it, then copy the rest ourselves, so that the next commit starts it anew."""
+        if self._thread.busy and self._pages < MOST_LOG_PAGES:
+            return
+        if self._thread.finished or self._pages >= MOST_LOG_PAGES:
+            self.wait()
+            done = self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+            # Somebody reads (a warrant report): grow on for a while before the next try.
+            self._limit = LOG_PAGES if done else self._pages + LOG_PAGES
+        else:
+            self._thread.start()
+
+    def empty(self) -> bool:
+        """Copy all of it and cut the file to nothing: superseded pages, burned entries among them, are gone with it.
+
+        :returns: False if another process is reading (a warrant report): try again later
+        :raises StorageError: the disk
+        """
+        self.wait()
+        return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def _checkpoint(self, mode: int) -> bool:
+        try:
+            with mapped_errors():
+                frames, copied = self._connection.wal_checkpoint(mode=mode)
+        except StorageError as error:
+            if error.code != "storage.busy":
+                raise
+            return False
+        self._thread.finished = False
+        done = copied >= frames
+        if done:
+            self._pages = 0
+        return done
+
+    def wait(self) -> None:
+        """Until the round that goes on, if any, has ended."""
+        self._thread.wait()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.close()

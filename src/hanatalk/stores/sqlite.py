@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 
 from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherfile
@@ -21,7 +20,7 @@ from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId, EntryId
 from hanatalk.stores import rules
 from hanatalk.stores.channels import NO_READER, AckRow, Channels, LandedRow
-from hanatalk.stores.checkpoints import CLOSE_ENOUGH, Checkpointer
+from hanatalk.stores.checkpoints import Checkpointer, WriteAheadLog
 from hanatalk.stores.held import SEQ_BITS, Channel, Fresh, runs
 from hanatalk.stores.holdings import count_holdings
 from hanatalk.stores.interface import (
@@ -57,8 +56,6 @@ SCHEMA = 2
 MOST_LANDED = 65_536  # entries landed above which `apply` itself settles some,
 MOST_FILLED = 32 << 20  # and bytes in the file that takes them: bounds RAM and what is read back at a start
 PAGE_SIZE = 8_192  # bytes: a page of 4,096 would hold three entries of 1 KiB, this one seven, for one header and nonce
-LOG_PAGES = 2_048  # pages in the write-ahead log (16 MiB) from which on it is copied into the database
-MOST_LOG_PAGES = 16_384  # from which on the writer stops to do it itself
 CACHE_KIB = 64 << 10
 RENEWED_WHEN_IDLE = 8 << 20  # bytes held up to which worn shelves are written anew as soon as nothing else is to do
 RENEWED_ON_SWEEP = 256 << 20  # and once a day
@@ -83,17 +80,14 @@ class SqliteStore:
         try:
             with mapped_errors():
                 _migrate(self._connection)
-                self._log_pages = 0
-                self._log_limit = LOG_PAGES
                 self._busy = False  # something was applied since the last round of tending
                 self._applied = False  # and since the last look
                 self._tending = False  # a round of settling was begun by `tend`
-                self._connection.set_wal_hook(self._on_logged)
                 self._synced = True
                 self._shelves = Shelves(self._connection)
                 self._channels = Channels(self._connection)
                 self._files = [LandingFile(file, key=key) for file in landing_paths(path)]
-                self._checkpointer = Checkpointer(lambda: _connect(path, key))
+                self._log = WriteAheadLog(self._connection, Checkpointer(lambda: _connect(path, key)))
                 self._settling = Settling(
                     self._connection, self._channels, self._shelves, answer_days=self._retention.answer_days
                 )
@@ -141,8 +135,7 @@ class SqliteStore:
                 if not (self._settling.running and self._settle_step()):
                     break
             self._channels.evict()
-            if self._log_pages >= self._log_limit or self._checkpointer.finished:
-                self._tidy_log()
+            self._log.look()
         return results
 
     @contextmanager
@@ -581,7 +574,7 @@ class SqliteStore:
             while self._renew_worn(most=RENEWED_ON_SWEEP):
                 self._swept = True
             if self._swept:
-                self._swept = not self._empty_log()
+                self._swept = not self._log.empty()
                 self._shorten()
         return expired
 
@@ -619,12 +612,8 @@ class SqliteStore:
             self._shorten()
         if idle and self._renew_worn(most=RENEWED_WHEN_IDLE):
             return True
-        if self._checkpointer.busy or not self._log_pages:
-            return False
-        if self._log_pages <= CLOSE_ENOUGH or (idle and self._checkpointer.finished):
-            self._swept = not self._empty_log() and self._swept
-        else:
-            self._tidy_log()
+        if self._log.tend(idle=idle):
+            self._swept = False
         return False
 
     def settle(self) -> None:
@@ -655,46 +644,6 @@ class SqliteStore:
         for file in self._files:
             file.shorten()
 
-    # --- the write-ahead log ---
-
-    def _on_logged(self, _connection: object, _name: str, pages: int) -> int:
-        self._log_pages = pages
-        return apsw.SQLITE_OK
-
-    def _tidy_log(self) -> None:
-        """Let the thread copy most of it, then copy the rest ourselves, so that the next commit starts it anew."""
-        if self._checkpointer.busy and self._log_pages < MOST_LOG_PAGES:
-            return
-        if self._checkpointer.finished or self._log_pages >= MOST_LOG_PAGES:
-            self._checkpointer.wait()
-            done = self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
-            # Somebody reads (a warrant report): grow on for a while before the next try.
-            self._log_limit = LOG_PAGES if done else self._log_pages + LOG_PAGES
-        else:
-            self._checkpointer.start()
-
-    def _empty_log(self) -> bool:
-        """Copy all of it and cut the file to nothing: superseded pages, burned entries among them, are gone with it.
-
-        False if another process is reading (a warrant report): try again later.
-        """
-        self._checkpointer.wait()
-        return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
-
-    def _checkpoint(self, mode: int) -> bool:
-        try:
-            with mapped_errors():
-                frames, copied = self._connection.wal_checkpoint(mode=mode)
-        except StorageError as error:
-            if error.code != "storage.busy":
-                raise
-            return False
-        self._checkpointer.finished = False
-        done = copied >= frames
-        if done:
-            self._log_pages = 0
-        return done
-
     def close(self) -> None:
         """Settle, empty the write-ahead log, close. Nothing is lost if any of it fails."""
         if self._closed:
@@ -703,11 +652,11 @@ class SqliteStore:
             self.settle()
             while self._renew_worn(most=RENEWED_WHEN_IDLE):
                 pass
-            self._empty_log()
+            self._log.empty()
             self._shorten()
         finally:
             self._closed = True
-            self._checkpointer.close()
+            self._log.close()
             with mapped_errors():
                 self._let_go()
 
