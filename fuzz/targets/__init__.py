@@ -2,6 +2,7 @@
 
 from fuzz.target import Target
 from fuzz.targets import (
+    attachments,
     binding,
     content,
     doorway,
@@ -17,5 +18,8 @@ from fuzz.targets import (
     wire,
 )
 
-ROOMS = (wire, relay, listening, links, linking, content, identity, storage, doorway, terminal, engine, binding, search)
+ROOMS = (
+    *(wire, relay, listening, links, linking, content, attachments, identity, storage, doorway, terminal, engine),
+    *(binding, search),
+)
 ALL: dict[str, Target] = {target.name: target for room in ROOMS for target in room.TARGETS}

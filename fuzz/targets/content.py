@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import content, emoji, policy, sealing
+from hanatalk.client.engine import content, emoji, policy, references, sealing
 from hanatalk.errors import ContentError
 from hanatalk.ids import AccountId, ChannelId, MessageId
 from hanatalk.wire.classes import EntryClass
@@ -16,6 +16,17 @@ from hanatalk.wire.classes import EntryClass
 KEY, CHANNEL = b"s" * 32, ChannelId(b"c" * 32)
 NONCE = bytes(12)
 OVERHEAD = 12 + 16
+REFERENCE = references.Reference(
+    secret=b"s" * 32,
+    place=references.Place(b"k" * 32, b"w" * 32),
+    digest=b"d" * 32,
+    size=2_000_000,
+    type="image/jpeg",
+    name="사진.jpg",
+    width=4_032,
+    height=3_024,
+    preview=bytes(66),
+)
 
 
 def _unseal() -> Attack:
@@ -99,6 +110,9 @@ def bodies() -> list[content.Body]:
         content.Reaction(b"m" * 16, None, 2),
         content.Edit(b"m" * 16, "other words", [], 1),
         content.Opened(b"m" * 16),
+        content.Text("", attachments=[REFERENCE, REFERENCE]),
+        content.LeaveAgain(b"m" * 16, 1),
+        content.LeftAgain(b"m" * 16, 0, REFERENCE.place),
     ]
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "read": "talk",
     "recall": "talk",
     "resend": "resending",
+    "save": "files",
     "react": "about",
     "edit": "about",
     "versions": "about",

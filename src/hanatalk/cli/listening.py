@@ -8,6 +8,7 @@ import click
 
 from hanatalk.cli import rendering, wording
 from hanatalk.cli.command import Command, takes_settings
+from hanatalk.cli.files import in_bytes
 from hanatalk.cli.opened import answered, with_profile
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
@@ -75,6 +76,9 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return say("cli.event.edited", name=name, message=message[:8], text=text)
         case events.Opened(from_=name, message=message):
             return say("cli.event.seen", name=name, message=message[:8])
+        case events.AttachmentProgress(direction=direction, state=state, done=done, size=size, message=message):
+            way = direction if state in ("fetching", "uploading") else f"{direction}.{state}"
+            return say(f"cli.event.attachment.{way}", message=message[:8], done=in_bytes(done), size=in_bytes(size))
         case events.StateChanged(message=message, state=state):
             return say(f"cli.event.state.{state}", message=message[:8])
         case events.ReceiptReceived(message=message, unread=unread):

@@ -2,11 +2,12 @@
 
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from hanatalk.cli import rendering, wording
+from hanatalk.cli import files, rendering, wording
 from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.durations import Duration
 from hanatalk.cli.opened import answered, ask, with_profile
@@ -14,6 +15,8 @@ from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
 from hanatalk.client import Profile, calls
 from hanatalk.errors import UsageError
+
+SEND_WAIT = 5.0  # seconds for the relay to store a message
 
 
 class Seconds(click.ParamType[float]):
@@ -42,7 +45,8 @@ def chats(settings: Settings) -> None:
 
 @click.command("send", cls=Command, help="cli.help.send")
 @click.argument("conversation", metavar="CONV")
-@click.argument("text", metavar="TEXT|-", default="")
+@click.argument("text", metavar="[TEXT|-]", default="")
+@click.option("--file", "paths", type=click.Path(path_type=Path), multiple=True, metavar="PATH", help="cli.send.file")
 @click.option("--reply-to", metavar="ID", help="cli.send.reply-to")
 @click.option("--expire", type=Duration(), metavar="30s", help="cli.send.expire")
 @click.option("--view-once", is_flag=True, help="cli.send.view-once")
@@ -50,17 +54,25 @@ def chats(settings: Settings) -> None:
 @click.option("--whisper", metavar="MEMBER", help="cli.send.whisper")
 @click.option("--sticker", metavar="STICKER", help="cli.send.sticker")
 @takes_settings
-def send(settings: Settings, *, conversation: str, text: str, sticker: str | None, **how: Any) -> None:
-    """Put a message into the outbox and give the relay five seconds to store it."""
+def send(
+    settings: Settings, *, conversation: str, text: str, sticker: str | None, paths: tuple[Path, ...], **how: Any
+) -> None:
+    """Put a message into the outbox and give the relay five seconds to store it, longer while files are moving."""
     output = Output(settings)
+    absolute = [path.absolute() for path in paths]  # the owner of the profile may run elsewhere
 
     # the passphrase may be the first line of standard input, so the profile is opened before the text is read
     async def deliver(profile: Profile) -> calls.Sent:
         typed = from_stdin() if text == "-" else text
-        if not typed and not sticker:
+        if not typed and not sticker and not paths:
             raise UsageError("text.empty")
-        call = calls.Send(conversation=conversation, text=typed, sticker=sticker, **how)
-        return await answered(profile, call, calls.Sent)
+        attachments = [await files.attach(profile, path) for path in absolute]
+        wait = 0.0 if paths else SEND_WAIT
+        call = calls.Send(
+            conversation=conversation, text=typed, sticker=sticker, attachments=attachments, wait=wait, **how
+        )
+        sent = await answered(profile, call, calls.Sent)
+        return await files.sent(profile, sent, output) if paths else sent
 
     sent = with_profile(settings, deliver)
     output.result(sent, output.say(f"cli.send.{sent.state}"))

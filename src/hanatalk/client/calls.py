@@ -147,6 +147,24 @@ class Mention(msgspec.Struct, frozen=True, kw_only=True):
     length: int
 
 
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """One attachment of a message. `state`: ``uploading``; ``here``: all of it is on this device; ``remote``: not
+    fetched; ``fetching``; ``missing``: no relay has it any more, its sender was asked; ``refused``: `failure` says why.
+
+    `name` and `type` are what its sender says. `width` and `height`: pixels. `preview`: a few colours, hexadecimal
+    (HT-C-155).
+    """
+
+    name: str
+    type: str
+    size: int
+    state: str
+    width: int | None = None
+    height: int | None = None
+    preview: str | None = None
+    failure: str | None = None
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. `unread` = people other than the sender, myself included, who have not read it.
 
@@ -166,7 +184,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: str
     state: str
     unread: int
-    attachments: list[str] = []
+    attachments: list[Attachment] = []
     expires_at: str | None = None
     reply_to: str | None = None
     timer: int | None = None
@@ -210,6 +228,41 @@ class FoundList(msgspec.Struct, frozen=True, kw_only=True):
 
     found: list[Found]
     more: bool
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that waits for its message (`Send.attachments`), sealed in the profile. Forgotten when the owner ends."""
+
+    attachment: str
+    name: str
+    type: str
+    size: int
+
+
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a message's attachments are together: `done` of `size` bytes, `state` as in `Attachment`. `sent`: the
+    state of the message (`Sent`), if it is an own one."""
+
+    message: str
+    state: str
+    done: int
+    size: int
+    failure: str | None = None
+    sent: str | None = None
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """One attachment as a file. `type`: what its content looks like; `warning`: a key of the catalogues, or None."""
+
+    file: str
+    name: str
+    type: str
+    size: int
+    warning: str | None = None
+
+
+class SavedList(msgspec.Struct, frozen=True, kw_only=True):
+    files: list[Saved]
 
 
 class ReadDone(msgspec.Struct, frozen=True, kw_only=True):
@@ -362,6 +415,17 @@ class Chats(msgspec.Struct, frozen=True, kw_only=True, tag="chats", tag_field="c
     Result: ClassVar = ChatList
 
 
+class Attach(msgspec.Struct, frozen=True, kw_only=True, tag="attach", tag_field="call"):
+    """Seal a file of this machine for a message to come. The owner reads it, piece by piece.
+
+    :raises UsageError: ``attachment.file`` it cannot be read, ``attachment.too-large``, ``attachment.too-many``
+    :raises StorageError: ``storage.full``
+    """
+
+    Result: ClassVar = Attached
+    path: str  # absolute
+
+
 class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send", tag_field="call"):
     """Durable in the outbox when it returns; waits at most `wait` seconds for the relay to store it."""
 
@@ -374,6 +438,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send", tag_field="cal
     privacy: bool = False  # it goes when everybody read it, at the latest after 3 days
     whisper: str | None = None  # a member of the group `conversation` (id, unique prefix or name): nobody else gets it
     sticker: str | None = None
+    attachments: list[str] = []  # of `Attached`; then the text may be empty
     wait: float = 5.0
 
 
@@ -481,6 +546,34 @@ class View(msgspec.Struct, frozen=True, kw_only=True, tag="view", tag_field="cal
 
     Result: ClassVar = Viewed
     message: str
+
+
+class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch", tag_field="call"):
+    """Fetch a message's attachments, or, with `cancel`, stop and forget what came of them; waits at most `wait` seconds
+    until they are here or are refused. For own ones: until a relay has them and their message.
+
+    :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``attachment.none``, ``attachment.own``
+    :raises ContentError: ``attachment.relay``, ``attachment.damaged``; :raises StorageError: ``storage.full``
+    :raises NetworkError: the relay cannot be reached
+    """
+
+    Result: ClassVar = Transfer
+    message: str
+    cancel: bool = False
+    wait: float = 5.0
+
+
+class Save(msgspec.Struct, frozen=True, kw_only=True, tag="save", tag_field="call"):
+    """Write a message's attachments, all of which are here, into a folder (absolute; made if need be). Nothing that is
+    there is overwritten; names that deceive are replaced (HT-C-154).
+
+    :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``attachment.none``, ``attachment.folder``
+    :raises ContentError: ``attachment.remote``, ``attachment.damaged``; :raises StorageError: the disk said no
+    """
+
+    Result: ClassVar = SavedList
+    message: str
+    folder: str
 
 
 class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):
@@ -598,6 +691,7 @@ Call = (
     | Invite
     | Accept
     | Chats
+    | Attach
     | Send
     | Sync
     | Messages
@@ -611,6 +705,8 @@ Call = (
     | Versions
     | Delete
     | View
+    | Fetch
+    | Save
     | Verify
     | RelayPass
     | Lock
@@ -637,6 +733,9 @@ Result = (
     | VersionList
     | Deleted
     | Viewed
+    | Attached
+    | Transfer
+    | SavedList
     | Safety
     | PassKept
     | Done

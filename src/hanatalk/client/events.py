@@ -65,6 +65,19 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened", tag_field=
     from_account: str
 
 
+class AttachmentProgress(msgspec.Struct, frozen=True, kw_only=True, tag="attachment", tag_field="event"):
+    """An attachment (`position` in its message) moves: `direction` ``up`` or ``down``, `done` of `size` bytes; `state`
+    as in `calls.Attachment`. `conversation` None: a bundle, `message` is its id."""
+
+    conversation: str | None
+    message: str
+    position: int
+    direction: str
+    done: int
+    size: int
+    state: str
+
+
 class GapFound(msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="event"):
     """Messages of one sender are missing (`first` to `last` of their counters); they were asked for again."""
 
@@ -219,6 +232,7 @@ Event = (
     | Reacted
     | Edited
     | Opened
+    | AttachmentProgress
     | GapFound
     | GapClosed
     | EntryDamaged

@@ -17,11 +17,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hanatalk.errors import StorageError
+from hanatalk.localdb.chunks import ChunkFiles
 from hanatalk.localdb.cipher import mapped_errors, open_database, storage_error
 from hanatalk.localdb.rows import Row
 
 FILE = "profile.sqlite3"
-VERSION = 13
+VERSION = 14
 SEAL_KEY = 32  # bytes
 _FREE = bytes(SEAL_KEY)  # what stands in a slot that is free
 _NONCE = bytes(12)  # every key seals once
@@ -54,6 +55,7 @@ class Database:
         :raises StorageError: ``storage.foreign``, ``storage.newer``, ``storage.full``, ``storage.io``
         """
         self._connection = open_database(path, key=key)
+        self.files = ChunkFiles(path.with_suffix(".files"))  # of attachments
         self._in_transaction = False
         self._changes = self._connection.total_changes()
         self._migrate()

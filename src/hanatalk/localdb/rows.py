@@ -115,6 +115,21 @@ class IntentKind(enum.IntEnum):
     DEVICES = 10
 
 
+class Transfer(enum.IntEnum):
+    """Where an attachment stands. Own ones: `UPLOADING`, `PLACED` (the relay has all of it), `ERASING` (its message is
+    gone, the relay is asked to forget it). Another's: `REMOTE` (nobody asked for it yet), `FETCHING`, `MISSING` (the
+    relay has it no more, its sender is asked), `HERE`, `REFUSED` (`failure` says why)."""
+
+    UPLOADING = 1
+    PLACED = 2
+    ERASING = 3
+    REMOTE = 4
+    FETCHING = 5
+    MISSING = 6
+    HERE = 7
+    REFUSED = 8
+
+
 class Row(msgspec.Struct, frozen=True):
     """Marks a value that stands for a table row."""
 
@@ -513,3 +528,38 @@ class Notice(Row, frozen=True):
     conversation: ConversationId | None
     at: int
     event: bytes
+
+
+class Attachment(Row, frozen=True):
+    table: ClassVar = "attachment"
+    number: int | None
+    message: MessageId
+    position: int
+    bundle: int
+    state: int
+    relay: str
+    channel: ChannelId
+    read_token: ReadToken
+    write_half: bytes
+    chunks: int
+    size: int
+    file: str | None = None
+    erase_token: bytes | None = None
+    burn_after: int | None = None
+    reader: ReaderId | None = None
+    incarnation: Incarnation | None = None
+    cursor: int = 0
+    asked: int = 0
+    asked_at: int | None = None
+    placed_at: int | None = None
+    failure: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Attachment(number={self.number}, state={self.state}, size={self.size}, …)"
+
+
+class Chunk(Row, frozen=True):
+    table: ClassVar = "chunk"
+    attachment: int
+    position: int
+    digest: bytes | None = None

@@ -1,5 +1,6 @@
 """Bodies of messages, apart from their rows: what is forgotten is overwritten where it stands (HT-S-060)."""
 
+from hanatalk.client.engine import attached
 from hanatalk.client.engine.core import Core
 from hanatalk.ids import MessageId
 from hanatalk.localdb.rows import Content, Message
@@ -18,6 +19,11 @@ def find(core: Core, message: Message) -> bytes | None:
     return found if isinstance(found, bytes) else None
 
 
+def replace(core: Core, message: Message, body: bytes) -> None:
+    """Another body of the same length: nothing moves."""
+    core.db.execute("UPDATE content SET body = ? WHERE number = ?", body, message.number)
+
+
 def is_gone(core: Core, message: MessageId) -> bool:
     """Whether a message that is known here expired or was taken back."""
     return bool(
@@ -28,7 +34,11 @@ def is_gone(core: Core, message: MessageId) -> bool:
 
 
 def forget(core: Core, message: Message) -> None:
-    """The body goes, from the database with this transaction, from its files when the log is emptied (HT-S-064)."""
+    """The body goes, from the database with this transaction, from its files when the log is emptied (HT-S-064).
+
+    With it go its attachments: their keys stood in it.
+    """
+    attached.forget(core, message.message)
     core.db.execute("UPDATE content SET body = NULL WHERE number = ?", message.number)
     core.index.forgotten(message.number or 0)
     core.must_empty_log = True

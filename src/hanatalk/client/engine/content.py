@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from hanatalk.client.engine import references
 from hanatalk.errors import ContentError
 from hanatalk.ids import MessageId
 
@@ -69,6 +70,7 @@ class Text(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     fate: Fate = Fate.STAYS
     thread: Identifier | None = None
     sticker: Annotated[str, msgspec.Meta(pattern=STICKER)] | None = None
+    attachments: Annotated[list[references.Reference], msgspec.Meta(max_length=references.PER_MESSAGE)] = []
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=2):
@@ -163,7 +165,23 @@ class Begins(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     first: Counter
 
 
-Body = Text | Hello | Receipt | SendAgain | Tombstone | Recall | KeyPackages | Leave | Begins | Telling | Action | Sync
+class LeaveAgain(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=48):
+    """Asks the sender of a message to bring one of its attachments to a relay again (HT-C-150). Not numbered."""
+
+    message: Identifier
+    position: Annotated[int, msgspec.Meta(ge=0, lt=references.PER_MESSAGE)]
+
+
+class LeftAgain(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=49):
+    """Where an attachment of an own message lies from now on (HT-C-151). Not numbered."""
+
+    message: Identifier
+    position: Annotated[int, msgspec.Meta(ge=0, lt=references.PER_MESSAGE)]
+    place: references.Place
+
+
+Unnumbered = Receipt | SendAgain | Begins | LeaveAgain | LeftAgain
+Body = Text | Hello | Tombstone | Recall | KeyPackages | Leave | Telling | Action | Sync | Unnumbered
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -203,7 +221,7 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _body = msgspec.msgpack.Decoder(Body)
 _commit_context = msgspec.msgpack.Decoder(CommitContext)
 _kind = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 40, 41, 42, 43}
+_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 40, 41, 42, 43, 48, 49}
 encode = msgspec.msgpack.Encoder().encode
 
 

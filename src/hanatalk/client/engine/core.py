@@ -13,6 +13,7 @@ import msgspec
 from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import accounts, policy
+from hanatalk.client.engine.bulk import Bulk
 from hanatalk.client.engine.clock import Clock
 from hanatalk.client.engine.indexing import Index
 from hanatalk.errors import StorageError
@@ -75,6 +76,7 @@ class Link:
         self.retry_at = 0  # after a refusal by limits: nothing is asked of this relay before
         self.unsigned: set[ChannelId] = set()  # the relay said that it no longer knows the hash: commits go without
         self.readings: dict[ChannelId, int] = {}  # how often a log was read again because something was missing
+        self.bulk = Bulk()
 
     def ask_receipt(self, channel: ChannelId, seq: int, now: int) -> None:
         """Ask the relay to sign what it has shown up to seq."""
@@ -113,6 +115,7 @@ class Core:
         self.count_again_at: int | None = None
         self.patience = patience or Patience()
         self.sent = 0  # outbox frames stored since the profile was opened
+        self.doomed: list[str] = []  # chunk files to be removed once the transaction is committed
         self._groups: dict[ConversationId, mls.Group] = {}
         self._members: dict[ConversationId, list[Member]] = {}
         self.uncounted: dict[ConversationId, dict[DeviceKey, int]] = {}  # counts that are to be published (HT-C-084)
@@ -137,11 +140,14 @@ class Core:
             self._members.clear()
             self._unpublished.clear()
             self.identity = before
+            self.doomed.clear()
             raise
         finally:
             self._depth = 0
         self.events.extend(self._unpublished)
         self._unpublished.clear()
+        while self.doomed:
+            self.db.files.remove(self.doomed.pop())
 
     def emit(self, event: events.Event) -> None:
         """Publish an event once the transaction is committed."""

@@ -6,7 +6,7 @@ publishes `take_events`. Calls of people are methods too. No call waits for anyt
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from hanatalk.client.engine import (
     accounts,
     actions,
     asking,
+    attached,
     commits,
     content,
     devices,
@@ -29,13 +30,15 @@ from hanatalk.client.engine import (
     relays,
     roll,
     searching,
-    sending,
     telling,
     timers,
+    transfers,
     undelivered,
+    uploads,
     views,
     whispers,
 )
+from hanatalk.client.engine.attachments import Attachments
 from hanatalk.client.engine.core import Core, Identity, Link, Patience
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, MessageId
@@ -97,6 +100,8 @@ class Engine:
         self._next_clock = 0
         self._left_off = False  # the disk said no after a call had become durable: what follows it is still to be done
         self._now = 0  # the time of the last call
+        self._swept = False
+        self.attachments = Attachments(self._core)
 
     def _at(self, device: int) -> int:
         """The engine's time; every call that brings the device's comes by here (HT-C-061)."""
@@ -119,7 +124,7 @@ class Engine:
         found.update(str(url) for (url,) in self._core.db.tuples("SELECT DISTINCT relay FROM channel WHERE closed = 0"))
         for row in self._core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL"):
             found.add(links.parse(row.link).relay_url)
-        return found
+        return found | transfers.wanted_relays(self._core)
 
     def access_pass(self, url: str) -> bytes | None:
         """What the operator of the relay at `url` gave this person (HT-R-125)."""
@@ -207,6 +212,9 @@ class Engine:
         """
         self._left_off = False
         now = self._at(now)
+        if not self._swept:
+            self._swept = True
+            attached.sweep(self._core)
         expiry.expire(self._core, now)
         if now >= self._next_chores:
             relays.chores(self._core, now)
@@ -425,6 +433,7 @@ class Engine:
         fate: content.Fate = content.Fate.STAYS,
         whisper: str | None = None,
         sticker: str | None = None,
+        attachments: Sequence[uploads.Staged] = (),
         now: int,
     ) -> Message:
         """Durable in the outbox when it returns. `expire`: seconds. :raises UsageError, ContentError, LocalError:"""
@@ -447,7 +456,7 @@ class Engine:
             thread=row.conversation if whisper is not None else None,
             sticker=sticker,
         )
-        message = sending.send_text(self._core, to.conversation, body, now=now)
+        message = uploads.send(self._core, to.conversation, body, attachments, now=now)
         self._follow_up(now, message)
         return message
 

@@ -8,6 +8,8 @@ from hanatalk.localdb.rows import ConversationState, Message, OutboxKind, Outgoi
 def let_go(core: Core, message: Message, now: int) -> None:
     """Forget the body; a tombstone takes the place of what waits in the outbox."""
     bodies.forget(core, message)
+    if message.counter < 0:  # it waited for its attachments, or for the conversation to go on
+        sending.release(core, message.conversation, now)
     for frame in core.db.find(Outgoing, "message = ? AND kind = ?", message.message, OutboxKind.MESSAGE):
         if any(frame.entry_id in link.in_flight for link in core.links.values()):
             continue  # on its way: what the relay answers decides

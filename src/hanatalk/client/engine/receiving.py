@@ -18,6 +18,7 @@ from hanatalk.client.engine import (
     commits,
     content,
     devices,
+    downloads,
     enclosing,
     expiry,
     gaps,
@@ -39,6 +40,7 @@ from hanatalk.client.engine import (
     starts,
     telling,
     timers,
+    uploads,
     views,
     whispers,
 )
@@ -305,8 +307,11 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
     if isinstance(body, content.Begins):
         if body.leaf == row.own_leaf:
             gaps.begins(core, row, sender, body.first)
-        return
-    if envelope.counter:
+    elif isinstance(body, content.LeaveAgain):
+        uploads.asked_again(core, row, by_leaf[row.own_leaf], sender, body, now)
+    elif isinstance(body, content.LeftAgain):
+        downloads.left_again(core, row, sender, body)
+    elif envelope.counter:
         _numbered(core, row, members, sender, envelope, body, now)
 
 
@@ -385,6 +390,7 @@ def _numbered(
     if text and not actions.meet(core, row, members, message, now):
         _alarm(core, row, "message.foreign-edit", now)
     if text and not recalled:
+        downloads.arrived(core, row, message, text)
         core.received += not own
         core.emit(events.MessageReceived(message=views.shown(core, row, receipts.Counts(core, row, members), message)))
 

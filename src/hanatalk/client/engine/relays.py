@@ -24,6 +24,7 @@ from hanatalk.client.engine import (
     sending,
     starts,
     timers,
+    transfers,
     undelivered,
 )
 from hanatalk.client.engine.core import Core, Link, Signed
@@ -54,6 +55,8 @@ SOON = 10_000  # milliseconds: whoever syncs waits for what is due within
 
 def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) -> None:
     """One event of a relay's connection; runs inside a transaction."""
+    if transfers.take_event(core, link, event, now):
+        return
     if isinstance(event, wire.EntryReceived):
         after_hole = holes.before(core, link, event, now)
         if after_hole is holes.Found.READ_AGAIN:
@@ -230,7 +233,8 @@ def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
 
 
 def settle(core: Core, now: int) -> None:
-    """Go on with what a stale turn held up."""
+    """Go on with what a stale turn held up; make durable what the transaction says is here."""
+    transfers.settle(core)
     for (owner,) in core.db.tuples("SELECT DISTINCT owner FROM outbox WHERE refused_turn IS NOT NULL"):
         if isinstance(owner, bytes):
             sending.settle(core, ConversationId(owner), now)
@@ -260,6 +264,7 @@ def pump(core: Core, url: str, link: Link, now: int) -> None:
         _append(core, url, link)
         placing.erase(core, url, link)
         _take(core, url, link)
+        transfers.pump(core, url, link, now)
 
 
 def _open_channels(core: Core, url: str, link: Link) -> None:
@@ -335,6 +340,7 @@ def due(core: Core, now: int) -> None:
     linking.due(core, now)
     devices.due(core, now)
     receipts.publish_due(core, now)
+    transfers.due(core, now)
     for row in core.db.find(
         Conversation, "state = ? AND receipt_due IS NOT NULL AND receipt_due <= ?", ConversationState.JOINED, now
     ):
@@ -397,6 +403,7 @@ def next_due(core: Core, now: int) -> int | None:
         *(at + commits.RECEIPT_WAIT for link in core.links.values() for at in link.asked_at.values()),
         *resync.next_due(core),
         receipts.next_publish(core),
+        *transfers.next_due(core),
         starts.next_due(core),
     ]
     waiting = [at for at in found if isinstance(at, int) and at > now]
@@ -440,6 +447,7 @@ def chores(core: Core, now: int) -> None:
             sure - 2 * sending.GIVE_UP,
         )
         core.db.execute("DELETE FROM placed WHERE at < ?", now - sending.RELAY_KEEPS)  # it is there no longer
+        transfers.chores(core, now)
         core.clock.keep()
         for table in ("control", "piece"):
             core.db.execute(f"DELETE FROM {table} WHERE channel NOT IN (SELECT channel FROM channel)")  # noqa: S608
@@ -457,6 +465,7 @@ def pending(core: Core, now: int) -> int:
     return (
         sum(count for url, kind, count in outbox.counts(core) if not _can_wait(core, kind, url))
         + sending.held(core)
+        + transfers.pending(core)
         + core.db.number("SELECT count(*) FROM restoring")
         + core.db.number("SELECT count(*) FROM placed WHERE wanted = 1 AND seq IS NOT NULL")
         + core.db.number("SELECT count(*) FROM conversation WHERE receipt_due IS NOT NULL AND receipt_due <= ?", soon)

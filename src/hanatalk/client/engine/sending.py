@@ -18,6 +18,7 @@ from hanatalk.localdb.rows import (
     MessageKind,
     OutboxKind,
     Outgoing,
+    Transfer,
 )
 from hanatalk.wire.channels import ERASE_TOKEN_LENGTH
 from hanatalk.wire.classes import EntryClass
@@ -44,9 +45,11 @@ Numbered = (
 def send_text(core: Core, conversation: ConversationId, text: content.Text, *, now: int) -> Message:
     """Make a person's message durable in the outbox.
 
+    With attachments it is not numbered before they are at a relay (HT-C-145).
+
     :raises ContentError: ``text.too-long``; :raises LocalError: ``text.empty``
     """
-    if not text.text and not text.sticker:
+    if not text.text and not text.sticker and not text.attachments:
         raise LocalError("text.empty")
     return send_numbered(core, conversation, text, now=now)
 
@@ -106,7 +109,7 @@ def send_numbered(
             raise UsageError("group.not-a-member")
         members = core.members(conversation)
         text = body if isinstance(body, content.Text) else None
-        free = may_send(core, row)
+        free = may_send(core, row) and not (text and text.attachments)
         message = Message(
             None,
             MessageId(secrets.token_bytes(16)),
@@ -154,7 +157,14 @@ def _next_held(core: Core, conversation: ConversationId) -> int:
 
 def release(core: Core, conversation: ConversationId, now: int) -> None:
     """Number, encrypt and send what waited (HT-M-061)."""
-    waited = core.db.find(Message, "conversation = ? AND counter < 0 ORDER BY number", conversation)
+    waited = core.db.find(
+        Message,
+        "conversation = ? AND counter < 0 AND message NOT IN "
+        "(SELECT message FROM attachment WHERE erase_token IS NOT NULL AND state IN (?, ?)) ORDER BY number",
+        conversation,
+        Transfer.UPLOADING,
+        Transfer.REFUSED,
+    )
     if not waited or not may_send(core, core.conversation(conversation)):
         return
     members = core.members(conversation)
@@ -226,12 +236,21 @@ def send_again_request(core: Core, conversation: ConversationId, ranges: list[co
         _post_unnumbered(core, row, members, OutboxKind.REQUEST, content.SendAgain(ranges), [], now)
 
 
+def send_unnumbered(core: Core, conversation: ConversationId, body: content.Unnumbered, now: int) -> bool:
+    """Say something that is not numbered, with what is to be confirmed. False: nothing can be said there now."""
+    row = core.conversation(conversation)
+    if may_send(core, row):
+        _post_unnumbered(core, row, core.members(conversation), OutboxKind.REQUEST, body, [], now)
+        return True
+    return False
+
+
 def _post_unnumbered(
     core: Core,
     row: Conversation,
     members: list[Member],
     kind: OutboxKind,
-    body: content.Receipt | content.SendAgain | content.Begins,
+    body: content.Unnumbered,
     lines: list[content.ReceiptLine],
     now: int,
 ) -> None:

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from hanatalk.client import calls
-from hanatalk.client.engine import actions, content, going, keys, policy, receipts, timers, whispers
+from hanatalk.client.engine import actions, content, going, keys, policy, receipts, timers, transfers, whispers
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import UsageError
 from hanatalk.ids import AccountId, ConversationId, MessageId
@@ -88,6 +88,7 @@ def shown(core: Core, row: Conversation, counts: receipts.Counts, message: Messa
         state=counts.state(message),
         unread=counts.unread(message),
         approximate=counts.approximate,
+        attachments=transfers.shown(core, message.message),
         expires_at=rfc3339(core.clock.wall(message.expires_at)) if message.expires_at is not None else None,
         reply_to=message.reply_to.hex() if message.reply_to else None,
         timer=message.timer // 1000 if message.timer else None,

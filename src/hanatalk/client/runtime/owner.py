@@ -6,12 +6,14 @@ writes out what is queued for the relays, publishes events, wakes waiting calls 
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 
 from hanatalk.client import calls
-from hanatalk.client.engine import Engine, Fate, parse_link
+from hanatalk.client.engine import Engine, Fate, Staged, parse_link
 from hanatalk.client.events import Alarm, Event
+from hanatalk.client.runtime import attaching
 from hanatalk.client.runtime.links import RelayLink
 from hanatalk.errors import (
     HanaError,
@@ -30,6 +32,7 @@ EVENT_QUEUE = 10_000  # events a slow listener may fall behind; then it is cut o
 INVITE_WAIT = 5.0  # seconds for the relay to store an invite
 SEARCH_LIMIT = 10_000  # messages in one answer at most
 TIMER_LEAST = 0.005  # seconds
+STAGED = 64  # files at once that wait for their message
 UNREACHABLE_TRIES = 2  # failed connects after which a waiting call gives up
 
 
@@ -51,6 +54,7 @@ class Owner:
         self._waiters: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._failure: HanaError | None = None
+        self._staged: dict[str, Staged] = {}
         self.closed = asyncio.Event()
 
     @property
@@ -65,6 +69,7 @@ class Owner:
     async def stop(self) -> None:
         """Close every connection; what is queued stays in the outbox."""
         self._end()
+        self._engine.attachments.drop(self._staged.values())
         for link in self._links.values():
             await link.stop()
 
@@ -224,8 +229,14 @@ class Owner:
                 return await self._react(call)
             case calls.Edit():
                 return await self._edit(call)
+            case calls.Attach():
+                return await self._attach(call)
             case calls.Send():
                 return await self._send(call)
+            case calls.Fetch():
+                return await self._fetch(call)
+            case calls.Save(message=message, folder=folder):
+                return await asyncio.to_thread(attaching.save, self._engine.attachments.readable(message), folder)
             case calls.Recall():
                 return await self._recall(call)
             case calls.Resend(message=message, wait=wait):
@@ -304,7 +315,36 @@ class Owner:
             return engine.linking()
         return engine.approving()
 
+    async def _attach(self, call: calls.Attach) -> calls.Attached:
+        if len(self._staged) >= STAGED:
+            raise UsageError("attachment.too-many", limit=STAGED)
+        staged = await asyncio.to_thread(
+            attaching.stage, call.path, lambda size: self._engine.attachments.writer(size=size)
+        )
+        name = secrets.token_hex(16)
+        self._staged[name] = staged
+        return calls.Attached(attachment=name, name=staged.name, type=staged.type, size=staged.sealed.size)
+
+    async def _fetch(self, call: calls.Fetch) -> calls.Transfer:
+        attachments = self._engine.attachments
+        if call.cancel:
+            return attachments.transfer(attachments.cancel(call.message))
+        message = attachments.fetch(call.message, now())
+        self._settle()
+        needs = attachments.relays(message)
+
+        def over() -> bool:
+            found = attachments.transfer(message)
+            return found.state == "refused" or (found.state == "here" and found.sent != "queued")
+
+        if not await self._until(over, call.wait, needs=needs) and (unreachable := self._unreachable(needs)):
+            raise next(iter(unreachable.values()))
+        return attachments.transfer(message)
+
     async def _send(self, call: calls.Send) -> calls.Sent:
+        unknown = next((name for name in call.attachments if name not in self._staged), None)
+        if unknown is not None or len(set(call.attachments)) != len(call.attachments):
+            raise UsageError("attachment.unknown", attachment=unknown or "")
         fate = Fate.ONCE if call.view_once else Fate.CONFIRMED if call.privacy else Fate.STAYS
         message = self._engine.send(
             call.conversation,
@@ -314,8 +354,11 @@ class Owner:
             fate=fate,
             whisper=call.whisper,
             sticker=call.sticker,
+            attachments=[self._staged[name] for name in call.attachments],
             now=now(),
         )
+        for name in call.attachments:
+            del self._staged[name]
         return calls.Sent(message=message.message.hex(), state=await self._is_stored(message, call.wait))
 
     async def _is_stored(self, message: Message, wait: float) -> str:
