@@ -43,7 +43,6 @@ class RelayLink:
         """Close for good."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.sleep(0)  # a socket that was just being opened closes at the loop's next turn
 
     def try_again(self) -> None:
         """Something changed: if it is not connected, connect now."""
