@@ -199,7 +199,8 @@ async def connect(
         raise NetworkError("network.proxy-needed")
     link = Link(connection, on_events)
     try:
-        await _open_or_end(parsed, link, seconds=seconds)
+        async with asyncio.timeout(seconds):
+            await _open(parsed, link, seconds=seconds)
     except TimeoutError:
         link.close()
         raise NetworkError("network.timeout") from None
@@ -223,22 +224,6 @@ async def connect(
         link.close()
         raise NetworkError("network.lost")
     return link
-
-
-async def _open_or_end(url: RelayUrl, link: Link, *, seconds: float) -> None:
-    """`_open`; if it is called off, picows would leave its socket open: let it open, then it is closed at once."""
-    opening = asyncio.create_task(_open(url, link, seconds=seconds))
-    opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else may ask for its error
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        link.close()
-        await asyncio.wait({opening}, timeout=GONE_SECONDS)
-        await link.gone()
-        raise
-    finally:
-        opening.cancel()
 
 
 async def _open(url: RelayUrl, link: Link, *, seconds: float) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from hanatalk.errors import HanaError, NetworkError, WireError
 from hanatalk.transport.link import Link, connect
@@ -12,6 +12,7 @@ from hanatalk.wire.client import ClientConnection
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds
 HELLO_WAIT = 10.0  # seconds for the relay to answer HELLO
+GONE_WAIT = 1.0  # seconds that a connection which is called off may take to come about
 WORK_WAIT = 20.0  # seconds more if it wants work first (HT-R-124)
 
 
@@ -94,7 +95,7 @@ class RelayLink:
             else:
                 early.extend(found)
 
-        link = await connect(self.url, self.connection, arrived)
+        link = await _connected(connect(self.url, self.connection, arrived))
         try:
             self._link = link
             self._on_connected(self)
@@ -120,6 +121,20 @@ class RelayLink:
             if not self.connection.working:
                 break
         raise NetworkError("network.timeout", relay=self.url)
+
+
+async def _connected(connecting: Coroutine[None, None, Link]) -> Link:
+    """Called off in the middle, the socket would stay open: let it open, then close it."""
+    task = asyncio.create_task(connecting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=GONE_WAIT)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            task.result().close()
+            await task.result().gone()
+        task.cancel()
+        raise
 
 
 async def _first(answered: asyncio.Event, link: Link) -> None:
