@@ -11,6 +11,30 @@ from typing import ClassVar
 
 import msgspec
 
+from hanatalk.client.file_calls import (
+    Attach as Attach,
+)
+from hanatalk.client.file_calls import (
+    Attached as Attached,
+)
+from hanatalk.client.file_calls import (
+    Attachment as Attachment,
+)
+from hanatalk.client.file_calls import (
+    Fetch as Fetch,
+)
+from hanatalk.client.file_calls import (
+    Save as Save,
+)
+from hanatalk.client.file_calls import (
+    Saved as Saved,
+)
+from hanatalk.client.file_calls import (
+    SavedList as SavedList,
+)
+from hanatalk.client.file_calls import (
+    Transfer as Transfer,
+)
 from hanatalk.client.group_calls import (
     GroupAdd as GroupAdd,
 )
@@ -147,24 +171,6 @@ class Mention(msgspec.Struct, frozen=True, kw_only=True):
     length: int
 
 
-class Attachment(msgspec.Struct, frozen=True, kw_only=True):
-    """One attachment of a message. `state`: ``uploading``; ``here``: all of it is on this device; ``remote``: not
-    fetched; ``fetching``; ``missing``: no relay has it any more, its sender was asked; ``refused``: `failure` says why.
-
-    `name` and `type` are what its sender says. `width` and `height`: pixels. `preview`: a few colours, hexadecimal
-    (HT-C-155).
-    """
-
-    name: str
-    type: str
-    size: int
-    state: str
-    width: int | None = None
-    height: int | None = None
-    preview: str | None = None
-    failure: str | None = None
-
-
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. `unread` = people other than the sender, myself included, who have not read it.
 
@@ -228,41 +234,6 @@ class FoundList(msgspec.Struct, frozen=True, kw_only=True):
 
     found: list[Found]
     more: bool
-
-
-class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that waits for its message (`Send.attachments`), sealed in the profile. Forgotten when the owner ends."""
-
-    attachment: str
-    name: str
-    type: str
-    size: int
-
-
-class Transfer(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a message's attachments are together: `done` of `size` bytes, `state` as in `Attachment`. `sent`: the
-    state of the message (`Sent`), if it is an own one."""
-
-    message: str
-    state: str
-    done: int
-    size: int
-    failure: str | None = None
-    sent: str | None = None
-
-
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """One attachment as a file. `type`: what its content looks like; `warning`: a key of the catalogues, or None."""
-
-    file: str
-    name: str
-    type: str
-    size: int
-    warning: str | None = None
-
-
-class SavedList(msgspec.Struct, frozen=True, kw_only=True):
-    files: list[Saved]
 
 
 class ReadDone(msgspec.Struct, frozen=True, kw_only=True):
@@ -415,17 +386,6 @@ class Chats(msgspec.Struct, frozen=True, kw_only=True, tag="chats", tag_field="c
     Result: ClassVar = ChatList
 
 
-class Attach(msgspec.Struct, frozen=True, kw_only=True, tag="attach", tag_field="call"):
-    """Seal a file of this machine for a message to come. The owner reads it, piece by piece.
-
-    :raises UsageError: ``attachment.file`` it cannot be read, ``attachment.too-large``, ``attachment.too-many``
-    :raises StorageError: ``storage.full``
-    """
-
-    Result: ClassVar = Attached
-    path: str  # absolute
-
-
 class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send", tag_field="call"):
     """Durable in the outbox when it returns; waits at most `wait` seconds for the relay to store it."""
 
@@ -546,34 +506,6 @@ class View(msgspec.Struct, frozen=True, kw_only=True, tag="view", tag_field="cal
 
     Result: ClassVar = Viewed
     message: str
-
-
-class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch", tag_field="call"):
-    """Fetch a message's attachments, or, with `cancel`, stop and forget what came of them; waits at most `wait` seconds
-    until they are here or are refused. For own ones: until a relay has them and their message.
-
-    :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``attachment.none``, ``attachment.own``
-    :raises ContentError: ``attachment.relay``, ``attachment.damaged``; :raises StorageError: ``storage.full``
-    :raises NetworkError: the relay cannot be reached
-    """
-
-    Result: ClassVar = Transfer
-    message: str
-    cancel: bool = False
-    wait: float = 5.0
-
-
-class Save(msgspec.Struct, frozen=True, kw_only=True, tag="save", tag_field="call"):
-    """Write a message's attachments, all of which are here, into a folder (absolute; made if need be). Nothing that is
-    there is overwritten; names that deceive are replaced (HT-C-154).
-
-    :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``attachment.none``, ``attachment.folder``
-    :raises ContentError: ``attachment.remote``, ``attachment.damaged``; :raises StorageError: the disk said no
-    """
-
-    Result: ClassVar = SavedList
-    message: str
-    folder: str
 
 
 class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):
