@@ -86,11 +86,26 @@ async def _link(output: Output, profile: Profile, language: str) -> None:
         state = await _moved(profile, state)
     _check(state.state, state.failure)
     account = await answered(profile, calls.Status(), calls.Account)
-    await _settled(output, profile, lambda found: all(each.state == "current" for each in found if each.this))
+    await _arrived(output, profile)
     output.result(
         {"account": account.account, "device": account.device, "name": account.name},
         output.say("cli.link.done", name=account.name),
     )
+
+
+async def _arrived(output: Output, profile: Profile) -> None:
+    """Wait for the conversations, for a while."""
+    end = asyncio.get_running_loop().time() + SETTLE
+    before = 0
+    while asyncio.get_running_loop().time() < end:
+        state = await answered(profile, calls.LinkState(), calls.Linking)
+        if not state.awaited:
+            await answered(profile, calls.Sync(), calls.Synced)  # what was said there meanwhile, and our Hellos
+            return
+        if state.awaited != before:
+            before = state.awaited
+            output.note("cli.link.awaited", count=before)
+        await asyncio.sleep(0.1)
 
 
 async def _moved(profile: Profile, state: calls.Linking) -> calls.Linking:

@@ -1,8 +1,12 @@
 """Several equal devices of one account (HT-M-120 … HT-M-129)."""
 
 from tests.client.engine.conftest import Pair
+from tests.client.gatherings import founded
+from tests.client.people import Person, World
 
 from hanatalk.client import events
+from hanatalk.client.engine import resync
+from hanatalk.ids import ConversationId
 
 
 def test_a_second_device_receives_and_sends(pair: Pair) -> None:
@@ -28,3 +32,115 @@ def test_a_second_device_receives_and_sends(pair: Pair) -> None:
         assert sorted(person.texts(pair.conversation)) == ["before", *wanted]
     (own,) = [message for message in laptop.messages(pair.conversation) if message.text == "from the phone"]
     assert (own.state, own.unread) == ("delivered", 1)
+
+
+def _together(*people: Person, conversation: str) -> bool:
+    found = {person.engine._core.group(_id(conversation)).epoch_authenticator for person in people}
+    return len(found) == 1
+
+
+def _id(conversation: str) -> ConversationId:
+    return ConversationId(bytes.fromhex(conversation))
+
+
+def test_reading_on_one_device_is_reading_on_all(pair: Pair) -> None:
+    """HT-C-165, HT-C-024: the 1 goes out once for a person, the other device shows nothing unread."""
+    laptop = pair.minji.new_device()
+    message = pair.jihoon.send(pair.conversation, "하나만")
+    pair.world.settle()
+    assert laptop.engine.chats().chats[0].unread == 1
+    seen = pair.jihoon.message(pair.conversation, message)
+    assert (seen.state, seen.unread) == ("delivered", 1)
+    laptop.read(pair.conversation)
+    pair.world.settle()
+    seen = pair.jihoon.message(pair.conversation, message)
+    assert (seen.state, seen.unread) == ("read", 0)
+    assert pair.minji.engine.chats().chats[0].unread == 0
+    assert pair.minji.message(pair.conversation, message).state == "read"
+
+
+def test_a_new_device_does_not_confirm_what_nobody_read(pair: Pair) -> None:
+    """HT-C-166: what came before it stays unread until its sibling read it."""
+    message = pair.jihoon.send(pair.conversation, "unread")
+    pair.world.settle()
+    laptop = pair.minji.new_device()
+    later = pair.jihoon.send(pair.conversation, "later")
+    pair.world.settle()
+    laptop.read(pair.conversation)
+    pair.world.settle(60)
+    assert pair.jihoon.message(pair.conversation, message).unread == 1
+    pair.minji.read(pair.conversation)
+    pair.world.settle(60)
+    assert pair.jihoon.message(pair.conversation, message).unread == 0
+    assert pair.jihoon.message(pair.conversation, later).unread == 0
+
+
+def test_three_devices_in_several_conversations_and_a_group(world: World) -> None:
+    """HT-M-124, HT-M-125: the account's group orders the second link; every conversation gets every device."""
+    minji, jihoon, sua = world.person("민지"), world.person("Jihoon"), world.person("Sua")
+    world.run()
+    one, two = world.befriend(minji, jihoon), world.befriend(minji, sua)
+    world.settle()
+    group = founded(world, [minji, jihoon, sua])
+    laptop = minji.new_device()
+    tablet = laptop.new_device()
+    world.settle(120)
+    own = (minji, laptop, tablet)
+    for person in own:
+        assert len(person.engine.chats().chats) == 3
+        assert [device.state for device in person.engine.devices().devices] == ["current"] * 3
+    for number, person in enumerate((*own, jihoon)):
+        for conversation in (one, group):
+            person.send(conversation, f"{number}")
+    world.settle(120)
+    for conversation, others in ((one, [jihoon]), (group, [jihoon, sua])):
+        for person in (*own, *others):
+            assert sorted(person.texts(conversation)) == ["0", "1", "2", "3"], (conversation, person.name)
+    sua.send(two, "hi")
+    world.settle()
+    assert [person.texts(two) for person in own] == [["hi"]] * 3
+    assert all(person.engine.pending(world.now) == 0 for person in (*own, jihoon, sua))
+
+
+def test_t059_a_removed_device_reads_nothing_more(pair: Pair) -> None:
+    """T-059, HT-M-127, HT-M-128: out of every conversation, shown to the other person, told to wipe."""
+    laptop = pair.minji.new_device()
+    laptop.offline()
+    pair.minji.engine.remove_device(laptop.engine.account().device[:12], pair.minji.now)
+    pair.world.settle(60)
+    changes = [event.change for event in pair.jihoon.events if isinstance(event, events.DeviceChanged)]
+    assert changes == ["added", "removed"]
+    assert [device.this for device in pair.minji.engine.devices().devices] == [True]
+    pair.jihoon.send(pair.conversation, "secret")
+    pair.world.settle()
+    laptop.online()
+    pair.world.settle(60)
+    assert laptop.engine.revoked
+    assert laptop.texts(pair.conversation) == []
+    assert pair.minji.texts(pair.conversation) == ["secret"]
+    laptop.send(pair.conversation, "still here?")
+    pair.world.settle(60)
+    assert pair.jihoon.texts(pair.conversation) == ["secret"]
+    assert _together(pair.minji, pair.jihoon, conversation=pair.conversation)
+    again = pair.minji.new_device()
+    pair.world.settle(60)
+    again.send(pair.conversation, "back")
+    pair.world.settle()
+    assert pair.jihoon.texts(pair.conversation) == ["secret", "back"]
+
+
+def test_a_lost_device_among_several_is_added_again(pair: Pair) -> None:
+    """HT-M-122, HT-M-059: the resync channel is open to a device that joined late; any member brings it back."""
+    laptop = pair.minji.new_device()
+    pair.world.settle(60)
+    core = laptop.engine._core
+    with core.transaction():
+        resync.lost(core, _id(pair.conversation), "mls.path-fault", pair.world.now)
+    laptop.engine.tick(laptop.now)
+    laptop.send(pair.conversation, "waits")
+    pair.jihoon.send(pair.conversation, "meanwhile")
+    pair.world.settle(120)
+    people = (pair.minji, pair.jihoon, laptop)
+    assert _together(*people, conversation=pair.conversation)
+    for person in people:
+        assert sorted(person.texts(pair.conversation)) == ["meanwhile", "waits"]

@@ -28,6 +28,7 @@ from hanatalk.localdb.rows import Account, Addition, Conversation, ConversationS
 
 GROUP = "account-group"  # setting: the conversation of the own devices
 REVOKED = "revoked"  # setting: this device was removed by its siblings
+TOLD = "told-where"  # setting: a sibling said in which conversations this device is to be
 REMOVING = "removing-device"  # setting: until the account's group ordered the link
 KEY_PACKAGE_LIFETIME = 30 * DAY
 CONTACTS_BYTES = 32_000  # of sigchains and names in one message
@@ -78,7 +79,7 @@ def add(core: Core, device: DeviceKey, co_signature: bytes, key_package: bytes, 
     if row is None:
         core.remember_account(chain)
         _found(core, key_package, at, now)
-        reconcile(core, now)
+        _begin_with(core, [device], now)
         return
     core.db.put_setting(additions.CANDIDATE, msgspec.msgpack.encode(list(chain.links)))
     core.db.put(Addition(row.conversation, device, key_package))
@@ -114,7 +115,7 @@ def changed(core: Core, conversation: ConversationId, now: int) -> None:
         added = additions.came_back(core, row)
         if added:
             tell_contacts(core, None, now)
-        reconcile(core, now)
+        _begin_with(core, added, now)
     else:
         additions.came_back(core, row)
 
@@ -153,14 +154,23 @@ def _joined(core: Core, conversation: ConversationId, now: int) -> None:
 # what is to be --------------------------------------------------------------------------------------------------------
 
 
-def reconcile(core: Core, now: int) -> None:
-    """Want whatever devices and conversations lack of each other (HT-M-125, HT-M-127)."""
+def _begin_with(core: Core, added: list[DeviceKey], now: int) -> None:
+    """Ask new devices for what they need to be everywhere; if that is nothing, say so: they wait for it."""
+    asked = reconcile(core, now)
+    for device in added:
+        if device not in asked:
+            say(core, syncing.Wanted(device, []), now)
+
+
+def reconcile(core: Core, now: int) -> set[DeviceKey]:
+    """Want whatever devices and conversations lack of each other (HT-M-125, HT-M-127). Returns whom it asked."""
     asked: dict[DeviceKey, list[ConversationId]] = {}
     for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
         for device in look(core, row, now):
             asked.setdefault(device, []).append(row.conversation)
     for device, conversations in asked.items():
         _ask(core, device, conversations, now)
+    return set(asked)
 
 
 def noticed(core: Core, conversation: ConversationId, now: int) -> None:
@@ -254,6 +264,7 @@ def heard(core: Core, row: Conversation, sender: Member, body: Sync, now: int) -
     said = syncing.parse(body)
     if isinstance(said, syncing.Wanted):
         if said.device == core.identity.device.key:
+            core.db.put_setting(TOLD, b"1")
             _give(core, said.places, now)
     elif isinstance(said, syncing.Packages):
         _given(core, sender, said, now)
@@ -364,6 +375,13 @@ def revoked(core: Core, now: int) -> None:
         core.db.put_setting(REVOKED, b"1")
         core.elsewhere = True
         core.emit(events.DeviceRevoked())
+
+
+def awaited(core: Core) -> int:
+    """How many conversations this device waits to be added to; 1 while nobody told it."""
+    if group(core) is None or core.db.setting(TOLD) is None:
+        return 1
+    return core.db.number("SELECT count(*) FROM addition WHERE device = ?", core.identity.device.key)
 
 
 def is_revoked(core: Core) -> bool:

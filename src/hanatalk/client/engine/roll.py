@@ -15,6 +15,7 @@ def linking_state(core: Core) -> calls.Linking:
             state="linked" if is_linked else "none",
             account=core.identity.account.hex() if is_linked else None,
             name=core.identity.name if is_linked else None,
+            awaited=devices.awaited(core) if is_linked else 0,
         )
     code = link_codes.parse(state.code)
     if state.failure is not None:
