@@ -24,7 +24,7 @@ TOPIC_SECONDS = 300.0  # after which a topic is given up
 
 
 def _topics() -> dict[str, Callable[[Options], Table]]:
-    from bench import chat, client, driver, matrix, relay
+    from bench import chat, client, driver, matrix, relay, searching
 
     return {
         "driver": driver.driver,
@@ -38,6 +38,7 @@ def _topics() -> dict[str, Callable[[Options], Table]]:
         "send": client.send,
         "catchup": client.catchup,
         "open": client.opening,
+        "search": searching.search,
         "help": client.help_time,
         "size": client.size,
         "mls": client.mls,

@@ -30,7 +30,7 @@ HEAD = 8  # bytes of a WebSocket header from client to relay, for a message of 1
 MESSAGES = 200  # of `send`
 
 
-class _Two:
+class Two:
     """A relay and two people in a conversation, each in a profile of their own."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ def _note(times: list[float], began: float, _: object) -> None:
 
 
 async def _send(options: Options, table: Table) -> None:
-    two = _Two()
+    two = Two()
     try:
         await two.meet()
         count = 10 if options.quick else MESSAGES
@@ -115,7 +115,7 @@ def send(options: Options) -> Table:
 
 
 async def _catch_up(options: Options, table: Table) -> None:
-    two = _Two()
+    two = Two()
     try:
         await two.meet()
         await two.other.leave()
@@ -155,7 +155,7 @@ def catchup(options: Options) -> Table:
 
 
 async def _opening(options: Options, table: Table) -> None:
-    two = _Two()
+    two = Two()
     try:
         await two.meet()
         conversation = two.conversation
@@ -243,7 +243,7 @@ def help_time(options: Options) -> Table:
 
 
 async def _size(table: Table) -> None:
-    two = _Two()
+    two = Two()
     try:
         await two.meet()
         await two.other.leave()

@@ -16,6 +16,7 @@ class Options:
     pending: int = 100_000
     messages: int = 10_000  # to catch up with
     opened: int = 1_000_000  # messages in a profile that is opened
+    searched: int = 100_000  # messages in a profile that is searched
     quick: bool = False
 
 
@@ -29,5 +30,6 @@ QUICK = Options(
     pending=300,
     messages=30,
     opened=500,
+    searched=600,
     quick=True,
 )

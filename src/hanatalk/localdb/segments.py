@@ -4,6 +4,8 @@ A key seals the buckets of one writing of one segment, with the bucket's number 
 where it is overwritten in place, so that what SQLite leaves of old rows opens nothing (HT-S-062).
 """
 
+from collections.abc import Collection
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -19,9 +21,10 @@ def segment_of(number: int) -> int:
     return number // LENGTH
 
 
-def written(db: Database) -> set[int]:
-    """The segments that have an index."""
-    return {segment for (segment,) in db.tuples("SELECT segment FROM segment") if isinstance(segment, int)}
+def written(db: Database, first: int = 0, last: int = 2**62) -> set[int]:
+    """The segments from `first` to `last` that have an index."""
+    found = db.tuples("SELECT segment FROM segment WHERE segment BETWEEN ? AND ?", first, last)
+    return {segment for (segment,) in found if isinstance(segment, int)}
 
 
 def is_written(db: Database, segment: int) -> bool:
@@ -48,20 +51,22 @@ def drop(db: Database, segment: int) -> None:
         db.execute("DELETE FROM segment WHERE segment = ?", segment)
 
 
-def read(db: Database, bucket: int, first: int, last: int) -> dict[int, bytes]:
-    """One bucket of each indexed segment from `first` to `last`. :raises StorageError: ``storage.broken``"""
+def read(db: Database, bucket: int, among: Collection[int]) -> dict[int, bytes]:
+    """One bucket of each of these segments that is indexed. :raises StorageError: ``storage.broken``"""
     rows = db.tuples(
         "SELECT segment, seal.key, value FROM segment JOIN seal USING (slot) JOIN gram ON place = segment * ? + ? "
         "WHERE segment BETWEEN ? AND ?",
         BUCKETS,
         bucket,
-        first,
-        last,
+        min(among),
+        max(among),
     )
     found: dict[int, bytes] = {}
     for segment, key, value in rows:
         if not (isinstance(segment, int) and isinstance(key, bytes) and isinstance(value, bytes)):
             raise StorageError("storage.broken", what="index")
+        if segment not in among:
+            continue
         try:
             found[segment] = AESGCM(key).decrypt(bucket.to_bytes(12), value, _name(segment * BUCKETS + bucket))
         except InvalidTag as error:

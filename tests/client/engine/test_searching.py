@@ -207,7 +207,7 @@ def test_what_is_hidden_is_not_found(pair: Pair) -> None:
         index_all(person)
         assert indexed(person) == {0}
         ((bucket, name),) = grams.of_pattern(folding.fold("번")[:2], by_initials=False)
-        assert not grams.find(segments.read(person.database, bucket, 0, 0)[0], name)
+        assert not grams.find(segments.read(person.database, bucket, [0])[0], name)
 
 
 # The index

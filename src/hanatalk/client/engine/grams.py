@@ -15,6 +15,7 @@ from hanatalk.localdb.segments import BUCKETS, LENGTH
 
 Gram = tuple[int, int]  # bucket, id in it
 GRAMS_LIMIT = 8  # of a pattern that are looked up; more would not leave out more
+ENOUGH = 3  # letters
 _BITMAP = LENGTH // 8  # bytes
 _FIRST, _LAST = "\u1100", "\u1112"  # initial consonants
 
@@ -56,8 +57,10 @@ def of_pattern(pattern: str, *, by_initials: bool) -> list[Gram]:
 
 
 def of_word(word: Word) -> list[list[Gram]]:
-    """For each of its patterns."""
-    return [of_pattern(pattern, by_initials=word.by_initials) for pattern in word.patterns]
+    """What to look up: one of these lists. Patterns differ in the last letter: the rest is enough if it is long."""
+    first, *others = word.patterns
+    patterns = (first[:-1],) if others and len(first) > ENOUGH else word.patterns
+    return [of_pattern(pattern, by_initials=word.by_initials) for pattern in patterns]
 
 
 def find(bucket: bytes, name: int) -> int:

@@ -11,7 +11,8 @@ from hanatalk.ids import ConversationId
 from hanatalk.localdb import segments
 from hanatalk.localdb.rows import Message, MessageKind
 
-STRIDE = 32  # segments that are looked up together
+STRIDES = 8, 128  # segments that are looked up together: at first, at most
+FEW = 32  # texts that are sooner read than narrowed down
 _ALL = (1 << segments.LENGTH) - 1
 
 
@@ -49,8 +50,9 @@ def search(
     """
     last = core.db.number("SELECT max(number) FROM content") if before is None else before - 1
     at = segments.segment_of(last)
+    stride, most = STRIDES
     while at >= 0:
-        first = max(0, at - STRIDE + 1)
+        first = max(0, at - stride + 1)
         candidates = _candidates(core, wanted, first, at)
         for segment in range(at, first - 1, -1):
             places = candidates.get(segment)
@@ -59,32 +61,29 @@ def search(
             if places is None:
                 yield None
         yield None
-        at = first - 1
+        at, stride = first - 1, min(most, stride * 2)
 
 
 def _candidates(core: Core, wanted: list[Word], first: int, last: int) -> dict[int, int]:
     """For each indexed segment a bitmap of the messages that may match."""
-    found: dict[int, int] | None = None
+    found = dict.fromkeys(segments.written(core.db, first, last), _ALL)
     for word in wanted:
-        either: dict[int, int] = {}
+        either = dict.fromkeys(found, 0)
         for pattern in grams.of_word(word):
-            for segment, places in _having(core, pattern, found, first, last).items():
-                either[segment] = either.get(segment, 0) | places
+            for segment, places in _having(core, pattern, found).items():
+                either[segment] |= places
         found = either
-    return found or {}
+    return found
 
 
-def _having(core: Core, pattern: list[Gram], among: dict[int, int] | None, first: int, last: int) -> dict[int, int]:
-    found = among
+def _having(core: Core, pattern: list[Gram], among: dict[int, int]) -> dict[int, int]:
+    found = {segment: places for segment, places in among.items() if places}
     for bucket, name in pattern:
-        if found is not None and not any(found.values()):
+        if sum(map(int.bit_count, found.values())) <= FEW:
             break
-        rows = segments.read(core.db, bucket, first, last)
-        found = {
-            segment: grams.find(row, name) & (_ALL if found is None else found.get(segment, 0))
-            for segment, row in rows.items()
-        }
-    return found or {}
+        rows = segments.read(core.db, bucket, found.keys())
+        found = {segment: left for segment, row in rows.items() if (left := found[segment] & grams.find(row, name))}
+    return found
 
 
 def _look_through(
