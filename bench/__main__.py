@@ -24,7 +24,7 @@ TOPIC_SECONDS = 300.0  # after which a topic is given up
 
 
 def _topics() -> dict[str, Callable[[Options], Table]]:
-    from bench import chat, client, driver, matrix, relay, searching
+    from bench import chat, client, driver, groups, matrix, relay, searching
 
     return {
         "driver": driver.driver,
@@ -42,6 +42,8 @@ def _topics() -> dict[str, Callable[[Options], Table]]:
         "help": client.help_time,
         "size": client.size,
         "mls": client.mls,
+        "groups": groups.groups,
+        "message": groups.message,
     }
 
 
@@ -91,7 +93,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="measurements of each, interleaved (3)")
     parser.add_argument("--seconds", type=float, help="of one measurement (3)")
     parser.add_argument("--window", type=int, help="messages under way in each pair (16)")
-    parser.add_argument("--full", action="store_true", help="1,000,000 pending entries instead of 100,000")
+    parser.add_argument(
+        "--full", action="store_true", help="1,000,000 pending entries instead of 100,000; groups of 3,000"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run? The figures say nothing")
     parser.add_argument("--no-setup", action="store_true", help="install nothing; what is missing is not measured")
     parser.add_argument("--json", type=Path, default=CACHE / "last.json", help="where the tables go as JSON")
@@ -111,7 +115,7 @@ def main() -> int:
         name: getattr(given, name) for name in ("rounds", "seconds", "window") if getattr(given, name) is not None
     }
     if given.full:
-        changes["pending"] = 1_000_000
+        changes |= {"pending": 1_000_000, "large": True}
     options = dataclasses.replace(options, **changes)
     if given.child is not None:
         _child(given.topics[0], options, given.child)
@@ -122,7 +126,12 @@ def main() -> int:
     print(f"servers on core {SERVER_CORE}, driver on core {DRIVER_CORE}; load average {load_average():.2f}")
     for line in setting_up.prepare(wanted, install=not given.no_setup):
         print(line)
-    arguments = [part for name, value in changes.items() if name != "pending" for part in (f"--{name}", str(value))]
+    arguments = [
+        part
+        for name, value in changes.items()
+        if name not in ("pending", "large")
+        for part in (f"--{name}", str(value))
+    ]
     arguments += ["--full"] * given.full + ["--quick"] * given.quick
     tables = []
     for topic in wanted:

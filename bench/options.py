@@ -17,6 +17,7 @@ class Options:
     messages: int = 10_000  # to catch up with
     opened: int = 1_000_000  # messages in a profile that is opened
     searched: int = 100_000  # messages in a profile that is searched
+    large: bool = False  # groups of 3,000, and others' that take minutes
     quick: bool = False
 
 

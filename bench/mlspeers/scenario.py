@@ -1,7 +1,7 @@
 """The life of a group that every implementation plays (topic `groups`). Runs with the standard library alone.
 
-`python scenario.py KIND SIZE WARM ADDS`, KIND one of `ours-xwing`, `ours-x25519`, `mls-rs`, `rine-xwing`. One JSON object is printed:
-figures by name, seconds of CPU (all threads) or bytes.
+`python scenario.py KIND SIZE WARM ADDS`; KIND: `ours-xwing`, `ours-x25519`, `mls-rs`, `rine-xwing`. One JSON object is
+printed: figures by name, seconds of CPU (all threads) or bytes.
 """
 
 import json
@@ -228,15 +228,15 @@ class _Rine:
         return client.generate_key_package(), client
 
     def found(self) -> Member:
-        return _RineMember(self._client().create_group(b"g" * 16))
+        return _RineMember(self, self._client().create_group(b"g" * 16))
 
     def join(self, private: Any, welcome: bytes) -> Member:
-        return _RineMember(private.join_from_welcome(welcome))
+        return _RineMember(self, private.join_from_welcome(welcome))
 
 
 class _RineMember:
-    def __init__(self, group: Any) -> None:
-        self.group = group
+    def __init__(self, kind: _Rine, group: Any) -> None:
+        self.group, self.tag = group, kind.mls.APP_MESSAGE_TAG
 
     def commit(self, *, adds: Sequence[bytes] = (), removes: Sequence[int] = ()) -> tuple[bytes, bytes]:
         if not adds and not removes:
@@ -246,10 +246,10 @@ class _RineMember:
         return made.commit, made.welcomes[0] if made.welcomes else b""
 
     def process(self, message: bytes) -> None:
-        if message[0] == 0 and len(message) > 1000 or message[:2] == b"\0\1":
-            self.group.apply_commit(message)
-        else:
+        if message[0] == self.tag:
             self.group.decrypt_application_message(message)
+        else:
+            self.group.apply_commit(message)
         self.group.save()
 
     def encrypt(self, text: bytes) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.machine import NotMeasured
-from bench.peers import synapse
+from bench.peers import mls, synapse
 from bench.peers.ejabberd import Ejabberd
 from bench.peers.mosquitto import Mosquitto
 from bench.peers.prosody import Prosody
@@ -29,6 +29,11 @@ def prepare(topics: Sequence[str], *, install: bool) -> Iterator[str]:
             synapse.install()
         except (NotMeasured, OSError, subprocess.TimeoutExpired) as error:
             yield f"synapse cannot be installed: {error}"
+    if "groups" in topics and install:
+        try:
+            mls.install()
+        except (NotMeasured, OSError, subprocess.SubprocessError) as error:
+            yield f"other implementations of MLS cannot be installed: {error}"
     versions: list[tuple[bool, Callable[[], str]]] = [
         ("ejabberd" in wanted, Ejabberd.version),
         ("prosody" in wanted, Prosody.version),
