@@ -32,11 +32,11 @@ class World:
         """The one relay that most tests have."""
         return self.relays[URL]
 
-    def person(self, name: str, *, relay: str = URL) -> "Person":
-        """Somebody new, whose own relay is at `relay`."""
+    def person(self, name: str, *, relay: str = URL, fallbacks: tuple[str, ...] = ()) -> "Person":
+        """Somebody new, whose own relay is at `relay`; new conversations may also go to the `fallbacks`."""
         path, key = self.folder / f"{name}-{len(self.people)}.sqlite3", os.urandom(32)
         database = Database(path, key)
-        create(database, name=name, relay=relay)
+        create(database, name=name, relay=relay, fallbacks=fallbacks)
         database.close()
         return self.join(Person(self, name, path, key))
 

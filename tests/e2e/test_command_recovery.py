@@ -48,12 +48,17 @@ def test_t058_an_old_copy_is_noticed_and_joins_again(tmp_path: Path, people: tup
     assert chat["state"] == "rejoining"
     assert "다시 들어가는 중" in jihoon.prose("ko").type("chats").out
     assert "rejoining" in jihoon.prose("en").type("chats").out
+    waiting = jihoon.do("sync", "--wait", "1").object["rejoining"]
+    assert waiting == [{"conversation": conversation, "name": "민지"}]
+    assert "다시 들어가는 중: 민지" in jihoon.prose("ko").type("sync", "--wait", "1").err
+    assert "Rejoining: 민지" in jihoon.prose("en").type("sync", "--wait", "1").err
     with minji.listening(), jihoon.listening() as listening:
         listening.until("conversation", state="joined")
         while "답장" not in [seen["message"]["text"] for seen in listening.seen if seen["event"] == "message"]:
             listening.until("message")  # the copy had lost it: asked for, sent again
     (chat,) = jihoon.do("chats").objects
     assert chat["state"] == "joined"
+    assert jihoon.do("sync").object["rejoining"] == []
     assert sorted(minji.texts(conversation)) == sorted(["before the copy", "after the copy", "답장", "of the old copy"])
     assert sorted(jihoon.texts(conversation)) == sorted(["before the copy", "답장", "of the old copy"])
     assert jihoon.do("send", conversation, "weiter").object["state"] in ("stored", "delivered")

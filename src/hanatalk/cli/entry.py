@@ -24,6 +24,7 @@ COMMANDS = {
     "recall": "talk",
     "resend": "resending",
     "save": "files",
+    "move": "relocating",
     "react": "about",
     "edit": "about",
     "versions": "about",

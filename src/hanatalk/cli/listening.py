@@ -113,6 +113,10 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return output.painted(say("cli.event.rejoined", name=name), rendering.YELLOW)
         case events.ConversationChanged(state=state):
             return say(f"cli.event.conversation.{state}")
+        case events.ConversationMoved(relay=relay):
+            return output.painted(say("cli.event.moved", relay=relay), rendering.YELLOW)
+        case events.RelayReturned(relay=relay):
+            return say("cli.event.relay-returned", relay=relay)
         case events.OwnMissing(first=first, last=last):
             return output.painted(say("cli.event.own-missing", count=last - first + 1), rendering.YELLOW)
         case events.InviteRefused(refused=refused):

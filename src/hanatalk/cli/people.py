@@ -15,16 +15,20 @@ from hanatalk.client import calls, create_profile
 
 @click.command("init", cls=Command, help="cli.help.init")
 @click.option("--name", required=True, metavar="NAME", help="cli.init.name")
-@click.option("--relay", required=True, metavar="URL", help="cli.init.relay")
+@click.option("--relay", "relays", required=True, multiple=True, metavar="URL", help="cli.init.relay")
 @click.option("--no-passphrase", is_flag=True, help="cli.init.no-passphrase")
 @click.option("--access-pass-file", metavar="PATH", help="cli.relay-pass.file")
 @takes_settings
-def init(settings: Settings, *, name: str, relay: str, no_passphrase: bool, access_pass_file: str | None) -> None:
+def init(
+    settings: Settings, *, name: str, relays: tuple[str, ...], no_passphrase: bool, access_pass_file: str | None
+) -> None:
     """Make a profile: an account with this device."""
     output = Output(settings)
     secret = None if no_passphrase else passphrase.chosen(settings)
     access_pass = None if access_pass_file is None else passes.in_file(access_pass_file)
-    made = create_profile(settings.home, name=name, relay=relay, passphrase=secret, access_pass=access_pass)
+    made = create_profile(
+        settings.home, name=name, relay=relays[0], fallbacks=relays[1:], passphrase=secret, access_pass=access_pass
+    )
     output.result(
         {"account": made.account, "device": made.device, "name": made.name},
         output.say("cli.init.done", name=made.name, account=made.account),

@@ -86,6 +86,8 @@ def sync(settings: Settings, *, wait: float) -> None:
     output = Output(settings)
     done = ask(settings, calls.Sync(wait=wait), calls.Synced)
     output.result(done, output.say("cli.sync.done", received=done.received, sent=done.sent, pending=done.pending))
+    for waiting in done.rejoining:
+        output.note("cli.sync.rejoining", name=waiting.name)
 
 
 @click.command("messages", cls=Command, help="cli.help.messages")

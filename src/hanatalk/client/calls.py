@@ -136,12 +136,20 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
+class Rejoining(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation that this device can no longer follow, until another member adds it again."""
+
+    conversation: str
+    name: str
+
+
 class Synced(msgspec.Struct, frozen=True, kw_only=True):
-    """Messages received, outbox frames stored, and frames still waiting."""
+    """Messages received, outbox frames stored, frames still waiting; conversations in which nothing can be sent yet."""
 
     received: int
     sent: int
     pending: int
+    rejoining: list[Rejoining] = []
 
 
 class Quoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +248,14 @@ class ReadDone(msgspec.Struct, frozen=True, kw_only=True):
     """How many messages became read by this call."""
 
     read: int
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """`relay`: where the conversation is now. `state`: ``moved``, or ``queued`` until the new relay is reached."""
+
+    conversation: str
+    relay: str
+    state: str
 
 
 class Recalled(msgspec.Struct, frozen=True, kw_only=True):
@@ -454,6 +470,18 @@ class Resend(msgspec.Struct, frozen=True, kw_only=True, tag="resend", tag_field=
     wait: float = 5.0
 
 
+class Move(msgspec.Struct, frozen=True, kw_only=True, tag="move", tag_field="call"):
+    """Move a conversation to another of its relays; waits at most `wait` seconds for it.
+
+    :raises UsageError: ``move.not-admin``, ``move.here``, ``move.unknown``
+    """
+
+    Result: ClassVar = Moved
+    conversation: str
+    relay: str | None = None  # a URL, with or without its pin; None: the next one that can be reached
+    wait: float = 10.0
+
+
 class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall", tag_field="call"):
     """Take an own message back; waits at most `wait` seconds for the relay. :raises UsageError: ``recall.not-own``"""
 
@@ -633,6 +661,7 @@ Call = (
     | Read
     | Recall
     | Resend
+    | Move
     | React
     | Reactors
     | Edit
@@ -662,6 +691,7 @@ Result = (
     | FoundList
     | ReadDone
     | Recalled
+    | Moved
     | Reacted
     | ReactorList
     | VersionList

@@ -201,6 +201,21 @@ class ConversationChanged(msgspec.Struct, frozen=True, kw_only=True, tag="conver
     state: str
 
 
+class ConversationMoved(msgspec.Struct, frozen=True, kw_only=True, tag="moved", tag_field="event"):
+    """A conversation goes on at another of its relays (URLs): its first was gone, or somebody wanted it so."""
+
+    conversation: str
+    relay: str
+    left: str
+
+
+class RelayReturned(msgspec.Struct, frozen=True, kw_only=True, tag="relay-returned", tag_field="event"):
+    """A relay that a conversation left because it was gone answers again. The conversation stays where it is."""
+
+    conversation: str
+    relay: str
+
+
 class OwnMissing(msgspec.Struct, frozen=True, kw_only=True, tag="own-missing", tag_field="event"):
     """Own messages (`first` to `last`) that the others have and this copy of the profile has not."""
 
@@ -248,6 +263,8 @@ Event = (
     | DeviceRevoked
     | LinkMoved
     | ConversationChanged
+    | ConversationMoved
+    | RelayReturned
     | OwnMissing
     | InviteRefused
     | ConnectionChanged

@@ -93,7 +93,9 @@ def test_a_dead_relay_is_left_and_nothing_is_lost(two: Two) -> None:
     wanted = ["before", "stored at the relay that dies", *(f"{who}{n}" for who in "mj" for n in range(3))]
     for person in (two.minji, two.jihoon):
         assert sorted(person.texts(two.conversation)) == sorted(wanted)
-        assert "conversation.moved" in person.alarms()
+        assert person.of(events.ConversationMoved) == [
+            events.ConversationMoved(conversation=two.conversation, relay=OTHER, left=URL)
+        ]
         assert person.engine.pending(two.world.now) == 0
         own = [text for text in person.texts(two.conversation) if text[0] == person.name[0].lower()]
         assert own == sorted(own)

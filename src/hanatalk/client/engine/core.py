@@ -251,7 +251,14 @@ class Core:
 
     def own_relays(self) -> list[str]:
         """Relays where this profile's own channels are: its home, then the ones it falls back to."""
-        return [(self.db.setting("relay") or b"").decode()]
+        raw = self.db.setting("fallback-relays")
+        fallbacks = msgspec.msgpack.decode(raw, type=list[str]) if raw is not None else []
+        return [(self.db.setting("relay") or b"").decode(), *fallbacks]
+
+    def relay_key(self, url: str) -> bytes | None:
+        """What the relay showed when it was last reached; None: it never was."""
+        key = self.db.value("SELECT key FROM relay WHERE url = ?", url)
+        return key if isinstance(key, bytes) else None
 
     def rescan(self) -> None:
         """The channel table changed."""

@@ -16,7 +16,6 @@ from hanatalk.client.engine import (
     actions,
     asking,
     attached,
-    commits,
     content,
     devices,
     expiry,
@@ -27,6 +26,7 @@ from hanatalk.client.engine import (
     mentions,
     moving,
     outbox,
+    policy,
     relays,
     roll,
     searching,
@@ -43,7 +43,7 @@ from hanatalk.client.engine.core import Core, Identity, Link, Patience
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, MessageId
 from hanatalk.localdb.database import Database
-from hanatalk.localdb.rows import Acceptance, Account, Conversation, IntentKind, Invite, Message, Purpose
+from hanatalk.localdb.rows import Acceptance, Account, Conversation, Invite, Message, Purpose
 from hanatalk.wire import events as wire
 from hanatalk.wire.client import ClientConnection
 
@@ -61,11 +61,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def create(database: Database, *, name: str, relay: str, access_pass: bytes | None = None) -> Identity:
-    """Fill a new local database: device key, account (its sigchain's first link), name, relay.
+def create(
+    database: Database, *, name: str, relay: str, fallbacks: Sequence[str] = (), access_pass: bytes | None = None
+) -> Identity:
+    """Fill a new local database: device key, account (its sigchain's first link), name, relays.
 
-    :raises UsageError: ``name.invalid``
+    :param fallbacks: where new conversations go when `relay` is gone; :param access_pass: of `relay`
+    :raises UsageError: ``name.invalid``, ``relay.too-many``
     """
+    if len(fallbacks) >= invites.OWN_RELAYS:
+        raise UsageError("relay.too-many", most=invites.OWN_RELAYS)
     name = check_name(name)
     device = accounts.Device(accounts.new_seed())
     chain = accounts.create(device)
@@ -74,7 +79,10 @@ def create(database: Database, *, name: str, relay: str, access_pass: bytes | No
         database.put_setting("account", chain.account)
         database.put_setting("relay", relay.encode())
         database.insert(Account(chain.account, name, msgspec.msgpack.encode(list(chain.links)), 1))
-        database.execute("INSERT INTO relay (url, key) VALUES (?, NULL)", relay)
+        for url in (relay, *fallbacks):
+            database.execute("INSERT INTO relay (url, key) VALUES (?, NULL)", url)
+        if fallbacks:
+            database.put_setting("fallback-relays", msgspec.msgpack.encode(list(fallbacks)))
         if access_pass is not None:
             database.put_setting(f"access-pass {relay}", access_pass)
     return Identity(device, chain, name)
@@ -120,11 +128,13 @@ class Engine:
 
     def wanted_relays(self) -> set[str]:
         """Relays to be connected with: the own one, those of conversations, those with something to send or take."""
-        found = {self.home_relay, *outbox.relays(self._core)}
+        found = {*self._core.own_relays(), *outbox.relays(self._core)}
         found.update(str(url) for (url,) in self._core.db.tuples("SELECT DISTINCT relay FROM channel WHERE closed = 0"))
-        for row in self._core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL"):
-            found.add(links.parse(row.link).relay_url)
-        return found | transfers.wanted_relays(self._core)
+        return found | self._asked_for_offers() | transfers.wanted_relays(self._core)
+
+    def _asked_for_offers(self) -> set[str]:
+        rows = self._core.db.find(Acceptance, "conversation IS NULL AND failure IS NULL")
+        return {links.parse(row.link).relay_url for row in rows}
 
     def access_pass(self, url: str) -> bytes | None:
         """What the operator of the relay at `url` gave this person (HT-R-125)."""
@@ -158,17 +168,15 @@ class Engine:
 
     def needed_relays(self) -> set[str]:
         """The wanted ones without which something cannot go on; the rest is only watched for a move."""
-        needed = "purpose NOT IN (?, ?, ?) AND closed = 0"
-        unasked = self._core.db.tuples(
-            f"SELECT relay FROM channel WHERE closed = 0 EXCEPT SELECT relay FROM channel WHERE {needed}",  # noqa: S608
+        read = self._core.db.tuples(
+            "SELECT DISTINCT relay FROM channel WHERE purpose NOT IN (?, ?, ?) AND closed = 0",
             Purpose.FALLBACK,
             Purpose.RESYNC,
             Purpose.START,
         )
-        watched = {url for (url,) in unasked if isinstance(url, str) and not outbox.holds_up(self._core, url)} - {
-            self.home_relay
-        }
-        return self.wanted_relays() - watched
+        fed = {url for url in outbox.relays(self._core) if outbox.holds_up(self._core, url)}
+        asked = self._asked_for_offers() | transfers.wanted_relays(self._core)
+        return {self.home_relay, *(str(url) for (url,) in read), *fed, *asked}
 
     def relays_of(self, message: Message) -> set[str]:
         """Where an own message goes."""
@@ -366,16 +374,25 @@ class Engine:
         """This device was removed by another own one (HT-M-128)."""
         return devices.is_revoked(self._core)
 
-    def move(self, conversation: str, now: int) -> None:
-        """Move a conversation to the next relay of its policy, as soon as that can be reached (HT-M-066).
+    def move(self, conversation: str, now: int, *, relay: str | None = None) -> ConversationId:
+        """Move a conversation to another relay of its policy, as soon as that can be reached (HT-M-066, HT-M-078).
 
-        :raises UsageError: ``name.unknown``, ``name.ambiguous``
+        :param relay: its URL; None: the next one that can be reached
+        :raises UsageError: ``name.unknown``, ``name.ambiguous``; see `moving.want`
         """
         now = self._at(now)
         row = views.resolve(self._core, conversation)
-        with self._core.transaction():
-            commits.want(self._core, row.conversation, IntentKind.MOVE, now)
-        self._pump(now)
+        moving.want(self._core, row, relay, now)
+        self._follow_up(now)
+        return row.conversation
+
+    def relays_agreed(self, conversation: str) -> list[str]:
+        """A conversation's relays, where it is first. :raises UsageError: ``name.unknown``, ``name.ambiguous``"""
+        return [relay.url for relay in policy.of(views.resolve(self._core, conversation).policy).relays]
+
+    def rejoining(self) -> list[calls.Rejoining]:
+        """Conversations that wait for this device to be added again."""
+        return views.rejoining(self._core)
 
     def invite(self, *, expires: int, now: int) -> Invite:
         """:param expires: seconds; :raises UsageError, NetworkError: see `invites.offer`"""
@@ -557,9 +574,14 @@ class Engine:
     def group(self, call: calls.GroupCall, now: int) -> ConversationId:
         """Make or change a group. :raises UsageError: see `asking.carry_out`; :raises NetworkError:"""
         now = self._at(now)
-        conversation = asking.carry_out(self._core, call, self._core.own_relays(), now)
+        conversation = asking.carry_out(self._core, call, self._reached(), now)
         self._follow_up(now)
         return conversation
+
+    def _reached(self) -> list[str]:
+        """The own relays, but for fallbacks that were never reached."""
+        home, *fallbacks = self._core.own_relays()
+        return [home, *(url for url in fallbacks if self._core.relay_key(url) is not None)]
 
     def group_done(self, conversation: ConversationId) -> calls.GroupDone:
         """How it went so far."""

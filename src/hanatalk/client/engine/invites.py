@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from typing import Annotated
 
 import msgspec
 
@@ -41,6 +42,7 @@ from hanatalk.wire.channels import channel_id, write_verifier
 from hanatalk.wire.classes import EntryClass
 from hanatalk.wire.events import EntryReceived, EntryTaken
 
+OWN_RELAYS = 4  # of one person: the own one and its fallbacks
 EXPIRES_LEAST, EXPIRES_MOST = 60, 30 * 86_400  # seconds
 UPDATE_AFTER_JOIN = 1_000  # milliseconds
 VERIFICATION_CODES = frozenset(
@@ -63,6 +65,12 @@ class Offer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     key_package: bytes
     name: str
     chain: list[bytes]
+    relays: Annotated[list[policy.Relay], msgspec.Meta(max_length=OWN_RELAYS - 1)] = []  # in version 2: at least one
+
+
+def _packed(offer: Offer) -> bytes:
+    """Version 1 has no list of relays; whoever reads no other can still read the offers of most people."""
+    return msgspec.msgpack.encode(msgspec.structs.astuple(offer)[: None if offer.relays else -1])
 
 
 def relay_key(core: Core, url: str) -> RelayKey:
@@ -101,13 +109,16 @@ def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
             hashlib.sha256(package.key_package).digest(),
             expires_at // 1000,
         )
-        body = Offer(1, package.key_package, core.identity.name, list(core.identity.chain.links))
+        fallbacks = _fallbacks(core, relay)
+        body = Offer(
+            2 if fallbacks else 1, package.key_package, core.identity.name, list(core.identity.chain.links), fallbacks
+        )
         entry = sealing.seal(
             seal_key,
             channel,
             entry_class=EntryClass.INVITE,
             kind=sealing.BodyKind.OFFER,
-            body=msgspec.msgpack.encode(body),
+            body=_packed(body),
         )
         row = Invite(channel, links.compose(link), package.ref, expires_at)
         core.db.insert(row)
@@ -184,7 +195,7 @@ def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> Conve
         found = msgspec.msgpack.decode(raw, type=Offer)
     except content.MALFORMED:
         raise ContentError("entry.damaged") from None
-    if kind is not sealing.BodyKind.OFFER or found.version != 1:
+    if kind is not sealing.BodyKind.OFFER or found.version != (2 if found.relays else 1):
         raise ContentError("entry.damaged")
     if hashlib.sha256(found.key_package).digest() != link.key_package_hash:
         raise VerificationError("invite.swapped")  # T-017
@@ -192,18 +203,20 @@ def _accept(core: Core, link: links.InviteLink, entry: bytes, now: int) -> Conve
     at = key_packages.check(found.key_package, chain, core.clock.wall(now))
     relay = policy.Relay(link.relay_url, link.relay_key)
     core.remember_account(chain, found.name)
-    agreed = policy.direct([core.identity.account, chain.account], relay, *_fallbacks(core, relay))
+    agreed = policy.direct([core.identity.account, chain.account], relay, *_fallbacks(core, relay, found.relays))
     conversation = _found(core, agreed, found.key_package, at, now)
     core.emit(events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=found.name))
     return conversation
 
 
-def _fallbacks(core: Core, first: policy.Relay) -> list[policy.Relay]:
-    """Own relays, where the conversation goes if the inviter's is gone (HT-M-064)."""
-    known = [(url, core.db.value("SELECT key FROM relay WHERE url = ?", url)) for url in core.own_relays()]
-    return [
-        policy.Relay(url, key) for url, key in known if isinstance(key, bytes) and url != first.url and key != first.key
-    ]
+def _fallbacks(core: Core, first: policy.Relay, others: list[policy.Relay] | None = None) -> list[policy.Relay]:
+    """Where the conversation goes if the first relay is gone: the inviter's `others`, then the own ones (HT-M-064)."""
+    own = [policy.Relay(url, key) for url in core.own_relays() if (key := core.relay_key(url)) is not None]
+    found = [first]
+    for relay in [*(others or []), *own]:
+        if all(relay.url != known.url and relay.key != known.key for known in found):
+            found.append(relay)
+    return found[1:]
 
 
 def _found(core: Core, agreed: policy.Policy, key_package: bytes, at: policy.WelcomeAt, now: int) -> ConversationId:

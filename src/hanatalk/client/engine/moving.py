@@ -3,10 +3,50 @@
 from hanatalk.client import events
 from hanatalk.client.engine import commits, content, enclosing, policy, receipts, resync, sending
 from hanatalk.client.engine.core import Core, Link
+from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Channel, Conversation, ConversationState, Intent, IntentKind, OutboxKind, Purpose
 
 FAILURES = 3  # in a row, while another relay was reached
+WANTED, LEFT = "move", "left"  # settings: where a person wants a conversation, which relay that was gone it left
+
+
+def want(core: Core, row: Conversation, relay: str | None, now: int) -> None:
+    """A person wants a conversation at another of its relays (HT-M-078). None: at the next that can be reached.
+
+    :raises UsageError: ``move.not-admin``, ``move.here``, ``move.unknown``
+    """
+    agreed = policy.of(row.policy)
+    if not agreed.is_admin(core.identity.account):
+        raise UsageError("move.not-admin")
+    if relay == agreed.relays[0].url:
+        raise UsageError("move.here")
+    if relay is not None and relay not in [each.url for each in agreed.relays]:
+        raise UsageError("move.unknown", relay=relay)
+    with core.transaction():
+        _set(core, WANTED, row.conversation, relay)
+        commits.want(core, row.conversation, IntentKind.MOVE, now)
+
+
+def _set(core: Core, what: str, conversation: ConversationId, url: str | None) -> None:
+    if url is None:
+        core.db.execute("DELETE FROM setting WHERE key = ?", f"{what} {conversation.hex()}")
+    else:
+        core.db.put_setting(f"{what} {conversation.hex()}", url.encode())
+
+
+def _get(core: Core, what: str, conversation: ConversationId) -> str | None:
+    raw = core.db.setting(f"{what} {conversation.hex()}")
+    return raw.decode() if raw is not None else None
+
+
+def returned(core: Core, url: str, now: int) -> None:
+    """A relay answers: conversations that left it because it was gone may go back (HT-M-079)."""
+    for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
+        if _get(core, LEFT, row.conversation) == url:
+            _set(core, LEFT, row.conversation, None)
+            back = events.RelayReturned(conversation=row.conversation.hex(), relay=url)
+            core.notice(back, now, row.conversation)
 
 
 def failed(core: Core, url: str, now: int) -> None:
@@ -34,7 +74,13 @@ def _target(core: Core, row: Conversation) -> tuple[int, Channel, Link] | None:
     agreed = policy.parse([(policy.EXTENSION, row.policy)])
     if not agreed.is_admin(core.identity.account):
         return None
+    first = agreed.relays[0].url
+    wanted = _get(core, WANTED, row.conversation)
+    if core.db.value("SELECT 1 FROM relay WHERE url = ? AND failures >= ?", first, FAILURES):
+        wanted = None  # better anywhere than nowhere
     for place, relay in enumerate(agreed.relays[1:], start=1):
+        if wanted not in (None, relay.url):
+            continue
         channel = core.db.first(
             Channel,
             "owner = ? AND purpose = ? AND relay = ? AND closed = 0",
@@ -88,4 +134,9 @@ def moved(core: Core, conversation: ConversationId, *, own: bool, now: int) -> N
     receipts.due(core, row, now, len(core.members(conversation)))
     if own:
         resync.state(core, row, now)
-    core.notice(events.Alarm(conversation=conversation.hex(), code="conversation.moved"), now, conversation)
+    at, left = (relay.url for relay in policy.of(row.policy).relays[:2])
+    link = core.links.get(left)
+    gone = link is None or not link.ready
+    _set(core, LEFT, conversation, left if gone else None)
+    _set(core, WANTED, conversation, None)
+    core.notice(events.ConversationMoved(conversation=conversation.hex(), relay=at, left=left), now, conversation)

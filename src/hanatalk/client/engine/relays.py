@@ -111,6 +111,7 @@ def _hello(core: Core, url: str, link: Link, event: wire.HelloAnswered, now: int
         # Channels go on with the key their conversation agreed on; only new invites use the new one.
         core.notice(events.Alarm(conversation=None, code="relay.key-changed"), now)
     core.db.execute("INSERT OR REPLACE INTO relay (url, key) VALUES (?, ?)", url, event.relay_key)
+    moving.returned(core, url, now)
     starts.greeted(core, url)
 
 

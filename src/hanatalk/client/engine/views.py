@@ -242,6 +242,15 @@ def _state(core: Core, row: Conversation) -> str:
     return "rejoining" if known else "lost"
 
 
+def rejoining(core: Core) -> list[calls.Rejoining]:
+    """Conversations that wait for this device to be added again (HT-M-056)."""
+    return [
+        calls.Rejoining(conversation=row.conversation.hex(), name=core.conversation_name(row))
+        for row in core.db.find(Conversation, "state != ? ORDER BY created_at", ConversationState.JOINED)
+        if _state(core, row) == "rejoining"
+    ]
+
+
 def read(core: Core, row: Conversation, now: int) -> calls.ReadDone:
     """Everything shown so far is read; the others learn it with the next receipt."""
     whispered = whispers.unread(core, row.conversation) if row.kind == policy.Kind.GROUP else []

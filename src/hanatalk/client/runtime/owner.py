@@ -239,6 +239,8 @@ class Owner:
                 return await asyncio.to_thread(attaching.save, self._engine.attachments.readable(message), folder)
             case calls.Recall():
                 return await self._recall(call)
+            case calls.Move():
+                return await self._move(call)
             case calls.Resend(message=message, wait=wait):
                 row = self._engine.resend(message, now())
                 return calls.Sent(message=row.message.hex(), state=await self._is_stored(row, wait))
@@ -422,7 +424,12 @@ class Owner:
             await self._until(lambda: self._engine.caught_up(others), deadline - time.monotonic(), needs=others)
             raise next(iter(unreachable.values()))
         received_now, sent_now = self._engine.counts()
-        return calls.Synced(received=received_now - received, sent=sent_now - sent, pending=self._engine.pending(now()))
+        return calls.Synced(
+            received=received_now - received,
+            sent=sent_now - sent,
+            pending=self._engine.pending(now()),
+            rejoining=self._engine.rejoining(),
+        )
 
     async def _invite(self, call: calls.Invite) -> calls.InviteMade:
         home = {self._engine.home_relay}
@@ -454,6 +461,21 @@ class Owner:
         if found is None:
             raise self._network_error({where})
         return found
+
+    async def _move(self, call: calls.Move) -> calls.Moved:
+        agreed = self._engine.relays_agreed(call.conversation)
+        wanted = call.relay
+        if wanted is not None and wanted not in agreed:
+            bare = parse_relay_url(wanted).without_fragment  # who types the address leaves the pin out
+            wanted = next((url for url in agreed if parse_relay_url(url).without_fragment == bare), wanted)
+        conversation = self._engine.move(call.conversation, now(), relay=wanted).hex()
+        self._settle()
+        needs = {wanted} if wanted is not None else set[str]()
+        done = await self._until(
+            lambda: self._engine.relays_agreed(conversation)[0] != agreed[0], call.wait, needs=needs
+        )
+        at = self._engine.relays_agreed(conversation)[0]
+        return calls.Moved(conversation=conversation, relay=at, state="moved" if done else "queued")
 
     async def _relay_pass(self, call: calls.RelayPass) -> calls.PassKept:
         url = call.relay or self._engine.home_relay

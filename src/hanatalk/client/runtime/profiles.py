@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from hanatalk.client import calls, engine
 from hanatalk.client.events import Event
 from hanatalk.client.runtime.doorway import Doorway, Remote
 from hanatalk.client.runtime.owner import Owner
-from hanatalk.errors import HanaError, ProfileError, StorageError
+from hanatalk.errors import HanaError, ProfileError, StorageError, UsageError
 from hanatalk.localdb.database import FILE, Database
 from hanatalk.localdb.lock import ProfileLock
 from hanatalk.localdb.vault import FLOOR, KdfCost, KeptIn, Vault, calibrate, os_keyring
@@ -50,6 +50,7 @@ def create_profile(
     *,
     name: str,
     relay: str,
+    fallbacks: Sequence[str] = (),
     passphrase: str | None,
     access_pass: bytes | None = None,
     cost: KdfCost | None = None,
@@ -57,11 +58,15 @@ def create_profile(
     """Make a profile in `home`; no network. What a crash left of an earlier try is replaced.
 
     :param passphrase: None: the key is kept in the keyring or, without one, in a file
-    :param access_pass: of the relay, if it asks for one
+    :param fallbacks: relays where new conversations go when `relay` is gone
+    :param access_pass: of `relay`, if it asks for one
     :param cost: of the passphrase; None: calibrated to about a second. Only tests lower it
-    :raises ProfileError: ``profile.exists``; :raises UsageError: ``name.invalid``, ``relay.url``
+    :raises ProfileError: ``profile.exists``; :raises UsageError: ``name.invalid``, ``relay.url``, ``relay.twice``,
+        ``relay.too-many``
     """
-    parse_relay_url(relay)
+    bare = [parse_relay_url(url).without_fragment for url in (relay, *fallbacks)]
+    if len(set(bare)) < len(bare):
+        raise UsageError("relay.twice")
     engine.check_name(name)
     with ProfileLock(home):
         keyring = os_keyring() if passphrase is None else None
@@ -72,7 +77,7 @@ def create_profile(
             cost = calibrate(time.perf_counter)
         unlocked = vault.create(passphrase=passphrase, cost=cost)
         try:
-            made = _fill(home, unlocked.key, name=name, relay=relay, access_pass=access_pass)
+            made = _fill(home, unlocked.key, name=name, relays=[relay, *fallbacks], access_pass=access_pass)
         except BaseException:
             vault.destroy()
             raise
@@ -81,12 +86,12 @@ def create_profile(
     )
 
 
-def _fill(home: Path, key: bytes, *, name: str, relay: str, access_pass: bytes | None) -> engine.Identity:
+def _fill(home: Path, key: bytes, *, name: str, relays: list[str], access_pass: bytes | None) -> engine.Identity:
     """Make the database under another name: one that has its own name has somebody in it (HT-S-084)."""
     passing = home / f"{FILE}.new"
     database = Database(passing, key)
     try:
-        made = engine.create(database, name=name, relay=relay, access_pass=access_pass)
+        made = engine.create(database, name=name, relay=relays[0], fallbacks=relays[1:], access_pass=access_pass)
         if not database.empty_log():
             raise StorageError("storage.busy")
     finally:
