@@ -80,6 +80,21 @@ from hanatalk.client.group_calls import (
 from hanatalk.client.group_calls import (
     Readers as Readers,
 )
+from hanatalk.client.relay_calls import (
+    Move as Move,
+)
+from hanatalk.client.relay_calls import (
+    Moved as Moved,
+)
+from hanatalk.client.relay_calls import (
+    PassKept as PassKept,
+)
+from hanatalk.client.relay_calls import (
+    Rejoining as Rejoining,
+)
+from hanatalk.client.relay_calls import (
+    RelayPass as RelayPass,
+)
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,13 +149,6 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     message: str
     state: str
-
-
-class Rejoining(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation that this device can no longer follow, until another member adds it again."""
-
-    conversation: str
-    name: str
 
 
 class Synced(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,14 +256,6 @@ class ReadDone(msgspec.Struct, frozen=True, kw_only=True):
     """How many messages became read by this call."""
 
     read: int
-
-
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """`relay`: where the conversation is now. `state`: ``moved``, or ``queued`` until the new relay is reached."""
-
-    conversation: str
-    relay: str
-    state: str
 
 
 class Recalled(msgspec.Struct, frozen=True, kw_only=True):
@@ -374,13 +374,6 @@ class DeviceList(msgspec.Struct, frozen=True, kw_only=True):
     devices: list[Device]
 
 
-class PassKept(msgspec.Struct, frozen=True, kw_only=True):
-    """`connected`: the relay took it already; False if it could not be reached now, or nothing is wanted there."""
-
-    relay: str
-    connected: bool
-
-
 class Done(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing to tell."""
 
@@ -470,18 +463,6 @@ class Resend(msgspec.Struct, frozen=True, kw_only=True, tag="resend", tag_field=
     wait: float = 5.0
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True, tag="move", tag_field="call"):
-    """Move a conversation to another of its relays; waits at most `wait` seconds for it.
-
-    :raises UsageError: ``move.not-admin``, ``move.here``, ``move.unknown``
-    """
-
-    Result: ClassVar = Moved
-    conversation: str
-    relay: str | None = None  # a URL, with or without its pin; None: the next one that can be reached
-    wait: float = 10.0
-
-
 class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall", tag_field="call"):
     """Take an own message back; waits at most `wait` seconds for the relay. :raises UsageError: ``recall.not-own``"""
 
@@ -542,22 +523,6 @@ class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field=
     Result: ClassVar = Safety
     conversation: str
     confirm: bool = False
-
-
-class RelayPass(msgspec.Struct, frozen=True, kw_only=True, tag="relay-pass", tag_field="call"):
-    """Keep a relay's access pass (HT-R-125), or forget it, and connect with it.
-
-    :raises UsageError: ``relay.url``, ``relay.plain-host``, ``relay.pin``
-    :raises RefusedError: ``relay.access-pass``: kept, but the relay wants another one
-    """
-
-    Result: ClassVar = PassKept
-    relay: str | None = None  # a URL; None: the profile's own relay
-    access_pass: bytes | None  # None: forget it
-    wait: float = 10.0  # seconds for the relay to answer
-
-    def __repr__(self) -> str:
-        return f"RelayPass(relay={self.relay!r})"
 
 
 class Devices(msgspec.Struct, frozen=True, kw_only=True, tag="devices", tag_field="call"):
