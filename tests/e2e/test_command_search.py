@@ -33,6 +33,7 @@ def test_search_typed_by_a_person(pair: tuple[Person, Person, str]) -> None:
             "text": "회의는 안녕 다음에",
             "sent_at": "",
             "matches": [[0, 2]],
+            "files": [],
         }
     assert [one["message"] for one in jihoon.do_here("search", "cafe 만나").objects] == [first]
     assert [one["message"] for one in jihoon.do_here("search", "안녕", "--limit", "1").objects] == [second]

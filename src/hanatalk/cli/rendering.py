@@ -122,6 +122,7 @@ def found(one: Found, *, own: str, me: str, paint: Paint, zone: tzinfo | None = 
         parts += [shown.text(one.text[at:first]), paint(shown.text(one.text[first:end]), YELLOW)]
         at = end
     lines = "".join([*parts, shown.text(one.text[at:])]).split("\n")
+    lines = [line for line in (*lines, *(f"📎 {shown.name(file)}" for file in one.files)) if line or one.text]
     body = ("\n" + " " * len(start) + "  ").join(lines)
     return f"{paint(start, DIM)}{where}{paint(name, BOLD)}: {body}  {paint(one.message[:8], DIM)}"
 

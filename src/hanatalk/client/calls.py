@@ -243,6 +243,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     sent_at: str
     matches: list[tuple[int, int]]
+    files: list[str] = []  # names of its attachments, which are searched too
 
 
 class FoundList(msgspec.Struct, frozen=True, kw_only=True):

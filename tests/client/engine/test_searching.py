@@ -11,7 +11,7 @@ from tests.client.people import Person, World
 from tests.localdb.test_steps import KEY, first_version
 
 from hanatalk.client import calls
-from hanatalk.client.engine import bodies, content, folding, grams, searching
+from hanatalk.client.engine import bodies, content, folding, grams, references, searching
 from hanatalk.client.engine.indexing import Index
 from hanatalk.errors import StorageError, UsageError
 from hanatalk.localdb import segments
@@ -208,6 +208,27 @@ def test_what_is_hidden_is_not_found(pair: Pair) -> None:
         assert indexed(person) == {0}
         ((bucket, name),) = grams.of_pattern(folding.fold("번")[:2], by_initials=False)
         assert not grams.find(segments.read(person.database, bucket, [0])[0], name)
+
+
+def test_names_of_files_are_found_too(pair: Pair) -> None:
+    """HT-C-185: beside the text, edited or not; a word of the name and one of the text find it together."""
+    place = references.Place(b"k" * 32, b"v" * 32)
+    file = references.Reference(b"s" * 32, place, b"d" * 32, 5, "application/pdf", "계약서 Final.PDF")
+    history(pair.minji, 300)
+    core = pair.minji.engine._core
+    with core.transaction():
+        for number, text in ((100, ""), (101, "여기 있어요")):
+            body = content.encode(content.Text(text, attachments=[file]))
+            core.db.execute("UPDATE content SET body = ? WHERE number = ?", body, number)
+    for _ in range(2):
+        found = search(pair.minji, "계약 pdf")
+        assert [(one.text, one.files, one.matches) for one in found] == [
+            ("여기 있어요", ["계약서 Final.PDF"], []),
+            ("", ["계약서 Final.PDF"], []),
+        ]
+        assert [one.matches for one in search(pair.minji, "final 있어")] == [[(3, 5)]]
+        index_all(pair.minji)
+    assert indexed(pair.minji) == {0}
 
 
 # The index

@@ -3,6 +3,8 @@
 Nothing depends on it but speed: what is not indexed yet, or no more, is looked through one by one.
 """
 
+import msgspec
+
 from hanatalk.client.engine import content, folding, grams
 from hanatalk.errors import ContentError
 from hanatalk.localdb import segments
@@ -13,24 +15,32 @@ PAUSE = 200  # milliseconds between two segments, so that it is never felt
 CALM = 600_000  # milliseconds after which a segment that lost a text is indexed again: more may go soon
 
 
-def text_of(body: bytes) -> str | None:
-    """What search looks at in a wording; None: nothing, also if this version cannot read it."""
+def searched(text: content.Text) -> str:
+    """What search looks at in a message: its text, and the names of its files on lines of their own."""
+    return "\n".join((text.text, *(attached.name for attached in text.attachments)))
+
+
+def _searched(body: bytes, edited: bytes | None) -> str:
+    """Empty: there is nothing, or this version cannot read it."""
     try:
         found = content.parse_body(body)
+        said = content.parse_body(edited) if edited is not None else None
     except ContentError:
-        return None
-    return found.text if isinstance(found, content.Text | content.Edit) else None
+        return ""
+    if not isinstance(found, content.Text):
+        return ""
+    return searched(msgspec.structs.replace(found, text=said.text) if isinstance(said, content.Edit) else found)
 
 
 def wordings(database: Database, first: int, last: int, where: str = "1", *values: bytes) -> list[tuple[int, str]]:
-    """Numbers and texts, as they read now (`actions.wording`), of what can be found; the newest first.
+    """Numbers and texts (`searched`), as they read now (`actions.wording`), of what can be found; the newest first.
 
     :param where: an own literal that says more about the row of `message`
     """
     rows = database.tuples(
-        "SELECT number, coalesce((SELECT edited.body FROM action JOIN content AS edited USING (number) "  # noqa: S608
+        "SELECT number, body, (SELECT edited.body FROM action JOIN content AS edited USING (number) "  # noqa: S608
         "WHERE target = message.message AND action.kind = ? AND waits = 0 AND edited.body IS NOT NULL "
-        "ORDER BY step DESC, action.device DESC LIMIT 1), body) FROM message JOIN content USING (number) "
+        "ORDER BY step DESC, action.device DESC LIMIT 1) FROM message JOIN content USING (number) "
         f"WHERE number BETWEEN ? AND ? AND kind = ? AND fate != ? AND body IS NOT NULL AND {where} "
         "ORDER BY number DESC",
         ActionKind.EDIT,
@@ -41,9 +51,11 @@ def wordings(database: Database, first: int, last: int, where: str = "1", *value
         *values,
     )
     found = []
-    for number, body in rows:
-        if isinstance(number, int) and isinstance(body, bytes) and (text := text_of(body)):
-            found.append((number, text))
+    for number, body, edited in rows:
+        if isinstance(number, int) and isinstance(body, bytes):
+            text = _searched(body, edited if isinstance(edited, bytes) else None)
+            if text:
+                found.append((number, text))
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from hanatalk.client import calls
-from hanatalk.client.engine import folding, grams, indexing, views
+from hanatalk.client.engine import actions, folding, grams, indexing, views
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.folding import Word
 from hanatalk.client.engine.grams import Gram
@@ -111,8 +111,8 @@ def _look_through(
 def shown(core: Core, number: int, wanted: list[Word]) -> calls.Found | None:
     """A message that was found, as people see it; None when it is gone."""
     message = core.db.first(Message, "number = ? AND kind = ?", number, MessageKind.PERSON)
-    text = views.text(core, message) if message else None
-    if message is None or not text:
+    text = actions.wording(core, message) if message else None
+    if message is None or text is None:
         return None
     row = core.conversation(message.conversation)
     return calls.Found(
@@ -121,7 +121,8 @@ def shown(core: Core, number: int, wanted: list[Word]) -> calls.Found | None:
         name=core.conversation_name(row),
         from_=core.name(message.account),
         from_account=message.account.hex(),
-        text=text,
+        text=text.text,
         sent_at=views.rfc3339(message.sent_at),
-        matches=folding.places(text, wanted),
+        matches=folding.places(text.text, wanted),
+        files=[attached.name for attached in text.attachments],
     )
