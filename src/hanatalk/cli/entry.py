@@ -42,6 +42,7 @@ COMMANDS = {
     "relay": "relays",
     "relay-pass": "access",
     "demo": "rehearsal",
+    "drill": "surging",
 }
 
 _COMPLETION = "_HANA_COMPLETE"  # the variable click's completion scripts set

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hanatalk.errors import NetworkError
@@ -14,11 +15,12 @@ STOP_WAIT = 10.0  # seconds for a drain
 
 
 class RelayProcess:
-    """`hana relay serve --port … --data …`."""
+    """`hana relay serve --port … --data …`, and `more` options."""
 
-    def __init__(self, data: Path, *, log: Path) -> None:
+    def __init__(self, data: Path, *, log: Path, more: Sequence[str] = ()) -> None:
         self.data = data
         self.log = log
+        self._more = more
         self.url = ""
         self.port = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -31,6 +33,7 @@ class RelayProcess:
                 sys.executable,
                 *("-m", "hanatalk.cli"),
                 *arguments,
+                *self._more,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
