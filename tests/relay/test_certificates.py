@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import ssl
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.relay.certified import NOW, issued
 from hanatalk.errors import StorageError, UsageError
 from hanatalk.relay.certificates import Certificates, in_files, self_signed
 from hanatalk.relay.options import TlsFiles
+
+END = "-----END CERTIFICATE-----\n"
 
 
 def test_the_own_key_is_made_once_and_the_certificate_anew(tmp_path: Path) -> None:
@@ -121,6 +124,10 @@ def test_what_an_operator_gets_wrong_is_said(tmp_path: Path) -> None:
     assert refusal(key, key) == "tls.certificate"
     assert refusal(certificate, garbage) == "tls.key"
     assert refusal(certificate, locked) == "tls.key-encrypted"
+    odd = tmp_path / "odd.pem"  # of an X.509 version that there is not
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text().partition(END)[0] + END)
+    odd.write_text(ssl.DER_cert_to_PEM_cert(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x28", 1)))
+    assert refusal(odd, key) == "tls.certificate"
     other = tmp_path / "other"
     other.mkdir()
     assert refusal(certificate, issued().written(other)[1]) == "tls.key-mismatch"

@@ -20,6 +20,17 @@ def test_no_certificate_is_no_match(wrong: bytes | None) -> None:
         check_pin(wrong, bytes(32))
 
 
+VERSION_3 = b"\xa0\x03\x02\x01\x02"
+
+
+def test_a_certificate_of_a_version_that_there_is_not_is_none(certificate: tuple[ssl.SSLContext, bytes]) -> None:
+    """T-046, T-088: whoever stands in between shows what they like; found by fuzzing."""
+    changed = certificate[1].replace(VERSION_3, VERSION_3[:-1] + b"\x28", 1)
+    assert changed != certificate[1]
+    with pytest.raises(VerificationError, match=r"relay\.certificate"):
+        check_pin(changed, spki_pin(certificate[1]))
+
+
 def test_another_key_is_no_match(certificate: tuple[ssl.SSLContext, bytes]) -> None:
     """T-046"""
     with pytest.raises(VerificationError, match=r"relay\.pin-mismatch"):

@@ -102,7 +102,7 @@ def in_files(files: TlsFiles) -> Shown:
     try:
         chain = x509.load_pem_x509_certificates(_read(files.certificate))
         public = _spki(chain[0])
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise UsageError("tls.certificate", path=str(files.certificate)) from None
     key = _parse_key(_read(files.key, secret=True), files.key)
     if key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != public:

@@ -56,7 +56,7 @@ def spki_pin(certificate: bytes) -> bytes:
     """
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise VerificationError("relay.certificate") from error
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
