@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stores.conformance import DAY, Conformance, Make, a_channel, acknowledge, append, seqs
+from tests.stores.conformance import DAY, TOKEN, Conformance, Make, a_channel, acknowledge, append, erase, seqs
 
 from hanatalk.errors import StorageError
 from hanatalk.stores import channels, checkpoints, sqlite
-from hanatalk.stores.interface import Acknowledged, Quota, Store, Stored
+from hanatalk.stores.interface import Acknowledged, Quota, Refusal, Store, Stored
 from hanatalk.stores.landing import SUFFIXES, PlainFile
 from hanatalk.stores.sqlite import SqliteStore
 from hanatalk.wire.classes import EntryClass
@@ -86,6 +86,23 @@ def test_readers_that_were_forgotten_are_not_read_back(tmp_path: Path) -> None:
             Acknowledged(1),
         ]
         store.close()
+
+
+def test_readers_are_read_back_though_nothing_that_settled_waits_for_them(tmp_path: Path) -> None:
+    """HT-S-024: the reader was settled, what waits for readers has only landed."""
+    store = SqliteStore(tmp_path / "store.db", key=KEY, quota=Quota(channel_readers=2))
+    channel = a_channel()
+    store.apply([append(channel, burn_after=3, erasable=True), acknowledge(channel, b"a", 1)], day=DAY)
+    store._settling.begin()
+    store.apply([append(channel, burn_after=3), erase(channel, 1, TOKEN)], day=DAY)
+    while store._settle_step():
+        pass
+    store._stale = True
+    assert store.apply([acknowledge(channel, b"b", 2), acknowledge(channel, b"c", 2)], day=DAY) == [
+        Acknowledged(0),
+        Refusal("too-many-readers"),
+    ]
+    store.close()
 
 
 def test_what_is_burned_in_the_batch_it_came_in_is_never_written(tmp_path: Path) -> None:

@@ -191,10 +191,10 @@ class Channels:
 
     def _load(self, row: tuple[Any, ...]) -> Channel:
         channel = Channel(*row)
-        if channel.settled_burning:
-            rows = self._connection.all("SELECT reader, seq FROM reader WHERE channel = ?", (channel.number,))
-            channel.readers = {ReaderId(reader): seq for reader, seq in rows}
-            channel.readers_stored = bool(channel.readers)
+        # Also if nothing that has settled waits for readers: what still lands may.
+        rows = self._connection.all("SELECT reader, seq FROM reader WHERE channel = ?", (channel.number,))
+        channel.readers = {ReaderId(reader): seq for reader, seq in rows}
+        channel.readers_stored = bool(channel.readers)
         self._keep(channel)
         return channel
 
