@@ -141,6 +141,30 @@ def test_replies_mentions_stickers_and_privacy_typed_by_a_person(pair: Pair) -> 
     assert not found(minji.home, SECRET)
 
 
+def test_timer_typed_by_a_person(pair: Pair) -> None:
+    """HT-C-120: agreed by both, shown in JSON and in both languages, and every text obeys it."""
+    minji, jihoon, conversation = pair
+    assert minji.do("timer", conversation).object == {
+        "conversation": conversation,
+        "timer": None,
+        "privacy": False,
+        "state": "done",
+    }
+    with jihoon.listening() as listening:
+        assert minji.do("timer", conversation, "2s").object["timer"] == 2
+        event = listening.until("timer")
+        assert (event["timer"], event["privacy"], event["by"]) == (2, False, "민지")
+    assert "읽은 지 2s 뒤에" in jihoon.prose("ko").do_here("timer", conversation).out
+    assert "2s after" in jihoon.prose("en").do_here("timer", conversation).out
+    jihoon.do_here("send", conversation, SECRET)
+    minji.do_here("sync")
+    assert minji.do_here("messages", conversation).objects[-1]["timer"] == 2
+    assert minji.do("timer", conversation, "off", "--privacy", "on").object["privacy"] is True
+    for typed in ("soon", "0s", "400d"):
+        ended = minji.type_here("timer", conversation, typed)
+        assert (ended.code, ended.error["error"]) in ((2, "usage.duration"), (2, "expire.limit"))
+
+
 def test_t073_what_hides_in_a_reaction_or_an_edit_is_escaped(pair: Pair) -> None:
     minji, jihoon, conversation = pair
     message = minji.do_here("send", conversation, "plain").object["message"]

@@ -30,6 +30,7 @@ COMMANDS = {
     "versions": "about",
     "view": "about",
     "delete": "about",
+    "timer": "keeping",
     "search": "searching",
     "listen": "listening",
     "verify": "people",

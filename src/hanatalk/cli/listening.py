@@ -6,7 +6,7 @@ from typing import assert_never
 
 import click
 
-from hanatalk.cli import rendering, wording
+from hanatalk.cli import keeping, rendering, wording
 from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.files import in_bytes
 from hanatalk.cli.opened import answered, with_profile
@@ -79,6 +79,8 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
         case events.AttachmentProgress(direction=direction, state=state, done=done, size=size, message=message):
             way = direction if state in ("fetching", "uploading") else f"{direction}.{state}"
             return say(f"cli.event.attachment.{way}", message=message[:8], done=in_bytes(done), size=in_bytes(size))
+        case events.KeepingChanged(timer=timer, privacy=privacy, by=by):
+            return say("cli.event.timer", by=by, kept=keeping.said(output, timer=timer, privacy=privacy))
         case events.StateChanged(message=message, state=state):
             return say(f"cli.event.state.{state}", message=message[:8])
         case events.ReceiptReceived(message=message, unread=unread):

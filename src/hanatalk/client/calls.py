@@ -317,6 +317,18 @@ class Viewed(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """How long texts of a conversation stay: `timer` in seconds, null: for good; `privacy`: till everybody read them.
+
+    `state`: ``done``, or ``queued`` while the others have not agreed to a change yet.
+    """
+
+    conversation: str
+    timer: int | None
+    privacy: bool
+    state: str
+
+
 class Safety(msgspec.Struct, frozen=True, kw_only=True):
     """`safety_number`: 60 digits in groups of five."""
 
@@ -472,6 +484,20 @@ class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall", tag_field=
     wait: float = 5.0
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep", tag_field="call"):
+    """How long texts stay that say nothing themselves; None leaves it as it is. For admins; in a conversation of two
+    both are. Waits at most `wait` seconds for the change to be agreed.
+
+    :raises UsageError: ``group.not-allowed``, ``group.not-a-member``, ``expire.limit``
+    """
+
+    Result: ClassVar = Kept
+    conversation: str
+    timer: int | None = None  # seconds; 0: they stay for good
+    privacy: bool | None = None
+    wait: float = 5.0
+
+
 class React(msgspec.Struct, frozen=True, kw_only=True, tag="react", tag_field="call"):
     """Put one emoji to a message, in the place of the one before; None takes it away.
 
@@ -514,10 +540,14 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, tag="delete", tag_field=
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, tag="view", tag_field="call"):
-    """:raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``message.gone``"""
+    """Waits at most `wait` seconds for the relay: only then it is sure that this is no old copy of the profile.
+
+    :raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``view.not-yet``, ``message.gone``
+    """
 
     Result: ClassVar = Viewed
     message: str
+    wait: float = 5.0
 
 
 class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):
@@ -628,6 +658,7 @@ Call = (
     | Recall
     | Resend
     | Move
+    | Keep
     | React
     | Reactors
     | Edit
@@ -658,6 +689,7 @@ Result = (
     | ReadDone
     | Recalled
     | Moved
+    | Kept
     | Reacted
     | ReactorList
     | VersionList

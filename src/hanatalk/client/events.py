@@ -78,6 +78,15 @@ class AttachmentProgress(msgspec.Struct, frozen=True, kw_only=True, tag="attachm
     state: str
 
 
+class KeepingChanged(msgspec.Struct, frozen=True, kw_only=True, tag="timer", tag_field="event"):
+    """From now on texts of a conversation stay for `timer` seconds (null: for good); `privacy`: till all read them."""
+
+    conversation: str
+    timer: int | None
+    privacy: bool
+    by: str
+
+
 class GapFound(msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="event"):
     """Messages of one sender are missing (`first` to `last` of their counters); they were asked for again."""
 
@@ -248,6 +257,7 @@ Event = (
     | Edited
     | Opened
     | AttachmentProgress
+    | KeepingChanged
     | GapFound
     | GapClosed
     | EntryDamaged

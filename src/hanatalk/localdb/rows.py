@@ -102,6 +102,7 @@ class ChangeKind(enum.IntEnum):
     DEMOTE = 5
     RENAME = 6
     RIGHTS = 7
+    KEEPING = 8  # how long texts stay
 
 
 class IntentKind(enum.IntEnum):

@@ -480,6 +480,27 @@ def test_an_entry_that_nobody_fetched_is_erased_once_it_was_opened_elsewhere(pai
     assert core.db.number("SELECT count(*) FROM placed WHERE message = ?", _raw(message)) == 0
 
 
+def test_t058_an_old_copy_of_the_profile_shows_nothing_once_more(pair: Pair) -> None:
+    """HT-C-118: copied unopened, opened, put back: nothing is opened before it is sure, and then it is gone."""
+    message = once(pair)
+    copy = pair.world.folder / "copy"
+    pair.jihoon.copy_to(copy)
+    pair.world.settle(10)
+    assert pair.jihoon.engine.view(message, pair.jihoon.now).text == "한 번만"
+    pair.world.settle(10)
+    pair.jihoon.put_back(copy, online=False)
+    row = pair.jihoon.database.first(Message, "message = ?", _raw(message))
+    assert row is not None
+    assert bodies_of(pair.jihoon, row) is not None  # the control: it is in the copy
+    with pytest.raises(UsageError, match=r"view\.not-yet"):
+        pair.jihoon.engine.view(message, pair.jihoon.now)
+    pair.jihoon.online()
+    pair.world.settle(120)
+    assert bodies_of(pair.jihoon, row) is None
+    with pytest.raises(UsageError, match=r"view\.opened"):
+        pair.jihoon.engine.view(message, pair.jihoon.now)
+
+
 # Deleting here
 
 

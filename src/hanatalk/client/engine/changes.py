@@ -7,7 +7,7 @@ roster of the moment, whenever a commit is made.
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine import content, judging, key_packages, policy
+from hanatalk.client.engine import content, judging, keeping, key_packages, policy
 from hanatalk.client.engine.core import Core
 from hanatalk.ids import AccountId, ConversationId
 from hanatalk.localdb.rows import Adding, Change, ChangeKind, ContactKeyPackage, Conversation, Member, PendingWelcome
@@ -21,6 +21,7 @@ NAMES = {
     ChangeKind.DEMOTE: "demote",
     ChangeKind.RENAME: "rename",
     ChangeKind.RIGHTS: "rights",
+    ChangeKind.KEEPING: "timer",
 }
 
 
@@ -133,6 +134,9 @@ def _policy(folded: Folded, change: Change, *, present: bool) -> str | None:
         new = msgspec.structs.replace(agreed, name=(change.value or b"").decode())
     elif change.kind == ChangeKind.RIGHTS:
         new = msgspec.structs.replace(agreed, rights=int.from_bytes(change.value or b""))
+    elif change.kind == ChangeKind.KEEPING:
+        timer, privacy = keeping.read(change.value or b"")
+        new = policy.with_keeping(agreed, timer=timer, privacy=privacy)
     elif not present or change.account is None:
         return "no-member"
     elif change.kind == ChangeKind.PROMOTE:
@@ -152,7 +156,12 @@ def _void(core: Core, change: Change, why: str, now: int) -> None:
     core.db.execute("DELETE FROM change WHERE number = ?", change.number)
     if why == "already":
         return
-    name = core.name(change.account) if change.account is not None else (change.value or b"").decode(errors="replace")
+    if change.kind == ChangeKind.KEEPING:
+        name = f"{keeping.read(change.value or b'')[0]}s"
+    elif change.account is not None:
+        name = core.name(change.account)
+    else:
+        name = (change.value or b"").decode(errors="replace")
     core.notice(
         events.ChangeVoid(
             conversation=change.conversation.hex(),
@@ -249,6 +258,17 @@ def tell(
             core.notice(role, now, row.conversation)
     if new.name != old.name or new.rights != old.rights:
         changed = events.GroupChanged(conversation=conversation, name=new.name or "", by=core.name(by))
+        core.notice(changed, now, row.conversation)
+
+
+def tell_keeping(
+    core: Core, row: Conversation, *, before: policy.Policy, after: policy.Policy, by: AccountId, now: int
+) -> None:
+    """Say that texts stay for another time from now on (HT-C-120)."""
+    if (before.timer, before.privacy) != (after.timer, after.privacy):
+        changed = events.KeepingChanged(
+            conversation=row.conversation.hex(), timer=after.timer or None, privacy=after.privacy, by=core.name(by)
+        )
         core.notice(changed, now, row.conversation)
 
 

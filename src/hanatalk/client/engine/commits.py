@@ -417,6 +417,7 @@ def _merged(
             Closed.LEFT,
             LEFT_MOST,
         )
+    changes.tell_keeping(core, row, before=old, after=agreed, by=by, now=now)
     if agreed.kind is policy.Kind.GROUP:
         now_in = {member.account for member in core.members(conversation)}
         changes.tell(core, row, before=(old, people), after=(agreed, now_in), by=by, now=now)

@@ -20,7 +20,9 @@ from hanatalk.client.engine import (
     devices,
     expiry,
     going,
+    groups,
     invites,
+    keeping,
     linking,
     links,
     mentions,
@@ -473,7 +475,8 @@ class Engine:
             thread=row.conversation if whisper is not None else None,
             sticker=sticker,
         )
-        message = uploads.send(self._core, to.conversation, body, attachments, now=now)
+        text = keeping.applied(body, to)
+        message = uploads.send(self._core, to.conversation, text, attachments, now=now)
         self._follow_up(now, message)
         return message
 
@@ -540,6 +543,11 @@ class Engine:
         self._follow_up(now)
         return row, carrier
 
+    def may_act(self, message: str) -> bool:
+        """Whether something about this message would go out at once. :raises UsageError: ``message.unknown``"""
+        row = views.resolve_message(self._core, message)
+        return sending.may_send(self._core, self._core.conversation(row.conversation))
+
     def view(self, message: str, now: int) -> calls.Viewed:
         """:raises UsageError: ``message.unknown``, ``name.ambiguous``; see `actions.view`"""
         now = self._at(now)
@@ -570,6 +578,25 @@ class Engine:
         done = views.read(self._core, views.resolve(self._core, conversation), now)
         self._follow_up(now)
         return done
+
+    def keep(self, conversation: str, *, timer: int | None, privacy: bool | None, now: int) -> Conversation:
+        """How long texts stay from now on. :raises UsageError: see `calls.Keep`"""
+        now = self._at(now)
+        row = views.resolve(self._core, conversation)
+        if timer is not None or privacy is not None:
+            groups.set_keeping(self._core, row, timer=timer, privacy=privacy, now=now)
+            self._follow_up(now)
+        return row
+
+    def kept(self, conversation: ConversationId) -> calls.Kept:
+        """How long they stay, as it is agreed now."""
+        agreed = policy.of(self._core.conversation(conversation).policy)
+        return calls.Kept(
+            conversation=conversation.hex(),
+            timer=agreed.timer or None,
+            privacy=agreed.privacy,
+            state="queued" if asking.waiting(self._core, conversation) else "done",
+        )
 
     def group(self, call: calls.GroupCall, now: int) -> ConversationId:
         """Make or change a group. :raises UsageError: see `asking.carry_out`; :raises NetworkError:"""

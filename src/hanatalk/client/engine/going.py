@@ -95,6 +95,14 @@ def give_up(core: Core, conversation: ConversationId, before: int, now: int) -> 
         _went(core, message, now)
 
 
+def old_copy(core: Core, now: int) -> None:
+    """This copy of the profile is an old one: what it has not shown, the one that went on may have (HT-C-118)."""
+    for message in core.db.find(
+        Message, "fate = ? AND account != ? AND kind = ?", content.Fate.ONCE, core.identity.account, MessageKind.PERSON
+    ):
+        gone.let_go(core, message, now)
+
+
 def _went(core: Core, message: Message, now: int) -> None:
     core.db.execute("UPDATE message SET leaving = 0 WHERE number = ?", message.number)
     gone.let_go(core, message, now)

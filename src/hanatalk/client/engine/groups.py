@@ -13,6 +13,7 @@ from hanatalk.client.engine import (
     commits,
     devices,
     judging,
+    keeping,
     key_packages,
     policy,
     receipts,
@@ -157,6 +158,31 @@ def set_rights(core: Core, row: Conversation, rights: int, now: int) -> None:
             ChangeKind.RIGHTS,
         )
         changes.want(core, row.conversation, ChangeKind.RIGHTS, None, bytes([rights]))
+        _want(core, row, now)
+
+
+def set_keeping(core: Core, row: Conversation, *, timer: int | None, privacy: bool | None, now: int) -> None:
+    """How long texts stay (HT-C-120), in groups and in conversations of two. None: as it is. `timer`: seconds, 0: none.
+
+    :raises UsageError: ``group.not-allowed``, ``group.not-a-member``, ``expire.limit``
+    """
+    if timer is not None and not 0 <= timer <= content.TIMER_LIMIT:
+        raise UsageError("expire.limit", days=content.TIMER_LIMIT // 86_400)
+    if row.state in (ConversationState.REMOVED, ConversationState.LEAVING):
+        raise UsageError("group.not-a-member")
+    agreed = policy.of(row.policy)
+    if not agreed.is_admin(core.identity.account):
+        raise UsageError("group.not-allowed")
+    value = keeping.written(
+        timer=agreed.timer if timer is None else timer, privacy=agreed.privacy if privacy is None else privacy
+    )
+    with core.transaction():
+        core.db.execute(
+            "DELETE FROM change WHERE conversation = ? AND kind = ? AND digest IS NULL",
+            row.conversation,
+            ChangeKind.KEEPING,
+        )
+        changes.want(core, row.conversation, ChangeKind.KEEPING, None, value)
         _want(core, row, now)
 
 

@@ -65,8 +65,10 @@ def check_commit(
         _check_move(staged, context, agreed=agreed, admin=admin, at=at)
     elif agreed.kind is policy.Kind.GROUP:
         _check_group(staged, context, agreed=agreed, members=members, carried=carried, most=devices_most(suite))
-    elif staged.extensions is not None:
+    elif staged.extensions is not None and agreed.kind is not policy.Kind.DIRECT:
         raise refused("policy")
+    elif staged.extensions is not None:
+        _check_keeping(staged, agreed=agreed, admin=admin)
     for update in staged.updates:
         before = members.get(update.leaf)
         if before is None or update.leaf != staged.sender:
@@ -162,15 +164,25 @@ def _check_group(
 
 
 def _check_policy(staged: StagedCommit, *, agreed: policy.Policy, admin: bool) -> policy.Policy:
-    """Name, admins and rights may change; kind and relays do not change here."""
+    """Name, admins, rights and how long texts stay may change; kind and relays do not change here."""
     new = policy.parse(staged.extensions or [])
-    changeable = msgspec.structs.replace(agreed, name=new.name, admins=new.admins, rights=new.rights)
+    changeable = msgspec.structs.replace(
+        agreed, name=new.name, admins=new.admins, rights=new.rights, timer=new.timer, privacy=new.privacy
+    )
     if new != changeable or len(set(new.admins)) != len(new.admins) or not new.name:
         raise refused("policy")
     renamed_only = new == msgspec.structs.replace(agreed, name=new.name)
     if not admin and not (renamed_only and agreed.rights & policy.Right.RENAME):
         raise refused("policy")
     return new
+
+
+def _check_keeping(staged: StagedCommit, *, agreed: policy.Policy, admin: bool) -> None:
+    """In a conversation of two only how long texts stay may change, by an admin (HT-C-120)."""
+    new = policy.parse(staged.extensions or [])
+    same = new == policy.with_keeping(agreed, timer=new.timer, privacy=new.privacy)
+    if not same or not admin or staged.adds or staged.removes:
+        raise refused("policy")
 
 
 def _check_move(

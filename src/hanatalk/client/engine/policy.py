@@ -53,6 +53,8 @@ class Policy(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     admins: Annotated[list[Thirty2], msgspec.Meta(min_length=1, max_length=256)]
     relays: Annotated[list[Relay], msgspec.Meta(min_length=1, max_length=8)]
     rights: Annotated[int, msgspec.Meta(ge=0, le=ALL_RIGHTS)] = 0  # of every member: `Right`s
+    timer: Annotated[int, msgspec.Meta(ge=0, le=content.TIMER_LIMIT)] = 0  # seconds, of every text (HT-C-120); 0: none
+    privacy: bool = False  # every text goes when all have read it (HT-C-120)
 
     def is_admin(self, account: bytes) -> bool:
         return account in self.admins
@@ -116,6 +118,11 @@ def parse_welcome_at(extensions: list[tuple[int, bytes]]) -> WelcomeAt:
         return msgspec.msgpack.decode(raw or b"", type=WelcomeAt)
     except content.MALFORMED:
         raise ContentError("key-package.malformed", why="extension") from None
+
+
+def with_keeping(policy: Policy, *, timer: int, privacy: bool) -> Policy:
+    """The same policy with another rule for how long texts stay (HT-C-120)."""
+    return msgspec.structs.replace(policy, timer=timer, privacy=privacy)
 
 
 def with_relays(policy: Policy, relays: list[Relay]) -> Policy:

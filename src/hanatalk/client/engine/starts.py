@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine import key_packages, keys, outbox, resync, sealing, sending
+from hanatalk.client.engine import going, key_packages, keys, outbox, resync, sealing, sending
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import ContentError
 from hanatalk.ids import ChannelId, ConversationId, RelayKey
@@ -218,6 +218,7 @@ def _lose_everything(core: Core, now: int) -> None:
     """Every conversation may have gone on without this copy; so may what it would join (HT-M-072)."""
     core.notice(events.Alarm(conversation=None, code="profile.old-copy"), now)
     core.db.execute("UPDATE key_package SET stale = 1 WHERE used = 0")
+    going.old_copy(core, now)
     for (conversation,) in core.db.tuples(
         "SELECT conversation FROM conversation WHERE state != ?", ConversationState.BROKEN
     ):

@@ -223,8 +223,11 @@ class Owner:
                 return self._engine.versions(message)
             case calls.Delete(message=message):
                 return self._engine.delete(message, now())
-            case calls.View(message=message):
+            case calls.View(message=message, wait=wait):
+                await self._until(lambda: self._engine.may_act(message), wait)
                 return self._engine.view(message, now())
+            case calls.Keep():
+                return await self._keep(call)
             case calls.React():
                 return await self._react(call)
             case calls.Edit():
@@ -372,6 +375,14 @@ class Owner:
             await self._until(lambda: self._engine.state(message) != "queued", wait, needs=needs)
             state = self._engine.state(message)
         return state
+
+    async def _keep(self, call: calls.Keep) -> calls.Kept:
+        row = self._engine.keep(call.conversation, timer=call.timer, privacy=call.privacy, now=now())
+        self._settle()
+        if call.timer is not None or call.privacy is not None:
+            needs = self._engine.group_relays(row.conversation)
+            await self._until(lambda: self._engine.kept(row.conversation).state == "done", call.wait, needs=needs)
+        return self._engine.kept(row.conversation)
 
     async def _react(self, call: calls.React) -> calls.Reacted:
         message, carrier = self._engine.react(call.message, call.emoji, now())
