@@ -11,6 +11,7 @@ from hanatalk.client.engine import (
     beginning,
     changes,
     commits,
+    content,
     devices,
     judging,
     keeping,
