@@ -32,6 +32,7 @@ from hanatalk.client.engine import (
     relays,
     roll,
     searching,
+    sending,
     telling,
     timers,
     transfers,
@@ -475,8 +476,7 @@ class Engine:
             thread=row.conversation if whisper is not None else None,
             sticker=sticker,
         )
-        text = keeping.applied(body, to)
-        message = uploads.send(self._core, to.conversation, text, attachments, now=now)
+        message = uploads.send(self._core, to.conversation, keeping.applied(body, to), attachments, now=now)
         self._follow_up(now, message)
         return message
 
