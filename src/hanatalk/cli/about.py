@@ -49,9 +49,9 @@ def edit(settings: Settings, *, message: str, text: str) -> None:
     """Put other words in the place of an own message's."""
     output = Output(settings)
 
-    async def deliver(profile: Profile) -> calls.Sent:
+    async def deliver(profile: Profile) -> calls.Edited:
         typed = from_stdin() if text == "-" else text
-        return await answered(profile, calls.Edit(message=message, text=typed), calls.Sent)
+        return await answered(profile, calls.Edit(message=message, text=typed), calls.Edited)
 
     done = with_profile(settings, deliver)
     output.result(done, output.say("cli.edit.queued" if done.state == "queued" else "cli.edit.done"))

@@ -80,6 +80,63 @@ from hanatalk.client.group_calls import (
 from hanatalk.client.group_calls import (
     Readers as Readers,
 )
+from hanatalk.client.message_calls import (
+    Delete as Delete,
+)
+from hanatalk.client.message_calls import (
+    Deleted as Deleted,
+)
+from hanatalk.client.message_calls import (
+    Edit as Edit,
+)
+from hanatalk.client.message_calls import (
+    Edited as Edited,
+)
+from hanatalk.client.message_calls import (
+    Keep as Keep,
+)
+from hanatalk.client.message_calls import (
+    Kept as Kept,
+)
+from hanatalk.client.message_calls import (
+    Mention as Mention,
+)
+from hanatalk.client.message_calls import (
+    Quoted as Quoted,
+)
+from hanatalk.client.message_calls import (
+    React as React,
+)
+from hanatalk.client.message_calls import (
+    Reacted as Reacted,
+)
+from hanatalk.client.message_calls import (
+    Reactions as Reactions,
+)
+from hanatalk.client.message_calls import (
+    Reactor as Reactor,
+)
+from hanatalk.client.message_calls import (
+    ReactorList as ReactorList,
+)
+from hanatalk.client.message_calls import (
+    Reactors as Reactors,
+)
+from hanatalk.client.message_calls import (
+    Version as Version,
+)
+from hanatalk.client.message_calls import (
+    VersionList as VersionList,
+)
+from hanatalk.client.message_calls import (
+    Versions as Versions,
+)
+from hanatalk.client.message_calls import (
+    View as View,
+)
+from hanatalk.client.message_calls import (
+    Viewed as Viewed,
+)
 from hanatalk.client.relay_calls import (
     Move as Move,
 )
@@ -160,33 +217,6 @@ class Synced(msgspec.Struct, frozen=True, kw_only=True):
     rejoining: list[Rejoining] = []
 
 
-class Quoted(msgspec.Struct, frozen=True, kw_only=True):
-    """The message that is answered, cut short. `gone`: there is no text of it here (any more)."""
-
-    message: str
-    from_: str = msgspec.field(name="from")
-    from_account: str
-    text: str
-    gone: bool
-
-
-class Reactions(msgspec.Struct, frozen=True, kw_only=True):
-    """How many people put this emoji to a message, and whether I am one of them."""
-
-    emoji: str
-    count: int
-    mine: bool
-
-
-class Mention(msgspec.Struct, frozen=True, kw_only=True):
-    """A person named in a text: "@" and the name, `length` characters from `start`."""
-
-    account: str
-    name: str
-    start: int
-    length: int
-
-
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. `unread` = people other than the sender, myself included, who have not read it.
 
@@ -263,69 +293,6 @@ class Recalled(msgspec.Struct, frozen=True, kw_only=True):
     """`state`: ``recalled`` once no relay holds it any more and the others are asked, ``queued`` until then."""
 
     message: str
-    state: str
-
-
-class Reacted(msgspec.Struct, frozen=True, kw_only=True):
-    """The emoji that is mine now, or null."""
-
-    message: str
-    emoji: str | None
-    state: str  # of what carries it, as in `Sent`
-
-
-class Reactor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who put which emoji."""
-
-    emoji: str
-    from_: str = msgspec.field(name="from")
-    from_account: str
-
-
-class ReactorList(msgspec.Struct, frozen=True, kw_only=True):
-    """In the order in which they came."""
-
-    message: str
-    reactions: list[Reactor]
-
-
-class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """One wording of a text."""
-
-    text: str
-    sent_at: str
-
-
-class VersionList(msgspec.Struct, frozen=True, kw_only=True):
-    """The first one first; a message that was never edited has one, one that is gone has none."""
-
-    message: str
-    versions: list[Version]
-
-
-class Deleted(msgspec.Struct, frozen=True, kw_only=True):
-    """`state`: ``deleted``: gone from this account's files; ``hidden``: it goes from them when the others have it."""
-
-    message: str
-    state: str
-
-
-class Viewed(msgspec.Struct, frozen=True, kw_only=True):
-    """What could be seen once. It is gone now."""
-
-    message: str
-    text: str
-
-
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """How long texts of a conversation stay: `timer` in seconds, null: for good; `privacy`: till everybody read them.
-
-    `state`: ``done``, or ``queued`` while the others have not agreed to a change yet.
-    """
-
-    conversation: str
-    timer: int | None
-    privacy: bool
     state: str
 
 
@@ -484,72 +451,6 @@ class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall", tag_field=
     wait: float = 5.0
 
 
-class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep", tag_field="call"):
-    """How long texts stay that say nothing themselves; None leaves it as it is. For admins; in a conversation of two
-    both are. Waits at most `wait` seconds for the change to be agreed.
-
-    :raises UsageError: ``group.not-allowed``, ``group.not-a-member``, ``expire.limit``
-    """
-
-    Result: ClassVar = Kept
-    conversation: str
-    timer: int | None = None  # seconds; 0: they stay for good
-    privacy: bool | None = None
-    wait: float = 5.0
-
-
-class React(msgspec.Struct, frozen=True, kw_only=True, tag="react", tag_field="call"):
-    """Put one emoji to a message, in the place of the one before; None takes it away.
-
-    :raises UsageError: ``react.not-emoji``, ``message.gone``
-    """
-
-    Result: ClassVar = Reacted
-    message: str
-    emoji: str | None
-    wait: float = 5.0
-
-
-class Reactors(msgspec.Struct, frozen=True, kw_only=True, tag="reactors", tag_field="call"):
-    Result: ClassVar = ReactorList
-    message: str
-
-
-class Edit(msgspec.Struct, frozen=True, kw_only=True, tag="edit", tag_field="call"):
-    """Other words for an own message; everybody sees that, and what it said before.
-
-    :raises UsageError: ``edit.not-own``, ``edit.once``, ``edit.sticker``, ``edit.limit``, ``message.gone``
-    """
-
-    Result: ClassVar = Sent
-    message: str
-    text: str
-    wait: float = 5.0
-
-
-class Versions(msgspec.Struct, frozen=True, kw_only=True, tag="versions", tag_field="call"):
-    Result: ClassVar = VersionList
-    message: str
-
-
-class Delete(msgspec.Struct, frozen=True, kw_only=True, tag="delete", tag_field="call"):
-    """Delete a message here; nobody else notices."""
-
-    Result: ClassVar = Deleted
-    message: str
-
-
-class View(msgspec.Struct, frozen=True, kw_only=True, tag="view", tag_field="call"):
-    """Waits at most `wait` seconds for the relay: only then it is sure that this is no old copy of the profile.
-
-    :raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``view.not-yet``, ``message.gone``
-    """
-
-    Result: ClassVar = Viewed
-    message: str
-    wait: float = 5.0
-
-
 class Verify(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="call"):
     Result: ClassVar = Safety
     conversation: str
@@ -693,6 +594,7 @@ Result = (
     | Reacted
     | ReactorList
     | VersionList
+    | Edited
     | Deleted
     | Viewed
     | Attached

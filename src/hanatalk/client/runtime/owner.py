@@ -389,10 +389,10 @@ class Owner:
         state = await self._is_stored(carrier, call.wait) if carrier is not None else "stored"
         return calls.Reacted(message=message.message.hex(), emoji=call.emoji, state=state)
 
-    async def _edit(self, call: calls.Edit) -> calls.Sent:
+    async def _edit(self, call: calls.Edit) -> calls.Edited:
         message, carrier = self._engine.edit(call.message, call.text, now())
         state = await self._is_stored(carrier, call.wait) if carrier is not None else "stored"
-        return calls.Sent(message=message.message.hex(), state=state)
+        return calls.Edited(message=message.message.hex(), state=state)
 
     async def _search(self, call: calls.Search) -> calls.FoundList:
         found: list[calls.Found] = []
