@@ -46,8 +46,8 @@ def groups(options: Options) -> Table:
         "the life of a group through the binding, beside other implementations on the same suite",
         [
             "seconds of CPU, all threads; each call with what it hands out or stores of the group's state",
-            "another follows: a member takes the commit in; rine-mls writes its state to files and updates no leaf",
-            "of ts-mls the removals are of two members at once",
+            "another follows: a member takes the commit in; rine-mls writes its state to files",
+            "of ts-mls the removals are of two at once; only ours and mls-rs update leaves (bench/peers/mls.py)",
         ],
     )
     lives = QUICK if options.quick else LIVES + (LARGE if options.large else [])
