@@ -8,7 +8,7 @@ import msgspec
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import accounts, content, link_codes, linking, syncing
+from hanatalk.client.engine import accounts, content, link_codes, linking, records, references, syncing
 from hanatalk.errors import ContentError, VerificationError
 
 RAW, CHECKED = 0, 1  # first byte: the text itself, or the MessagePack inside it
@@ -69,6 +69,48 @@ def _siblings() -> Attack:
     return attack
 
 
+def _history() -> Attack:
+    def attack(given: bytes) -> None:
+        cut = given[0] if given else 0
+        pieces = [given[1 : 1 + cut], given[1 + cut :]]
+        found = list(records.read(iter(pieces)))
+        hold(isinstance(found[0], records.Head) and isinstance(found[-1], records.End), "no whole bundle")
+        for record in found:
+            if isinstance(record, records.Batch):
+                hold(all(row.sender < len(record.senders) for row in record.rows), "a message of nobody")
+        again = b"".join(records.make(record) for record in found)
+        hold(list(records.read(iter([again]))) == found, "read back, it is another one")
+
+    return attack
+
+
+def _framed(given: bytes, longest: int, seed: int) -> bytes:
+    """Change one record and say its new length."""
+    found = []
+    at = 1
+    while at + 4 <= len(given):
+        length = int.from_bytes(given[at : at + 4])
+        found.append(given[at + 4 : at + 4 + length])
+        at += 4 + length
+    if not found or seed % 8 == 0:
+        return tree(given, longest, seed)
+    place = seed % len(found)
+    found[place] = tree(found[place], longest // 2, seed)
+    return (given[:1] + b"".join(len(record).to_bytes(4) + record for record in found))[:longest]
+
+
+def _bundles() -> Iterator[bytes]:
+    body = content.encode(content.Text("안녕"))
+    row = records.Kept(
+        b"m" * 16, 0, 1, 2, 1, 1_800_000_000_000, None, True, 60_000, 5_000, False, content.Fate.STAYS, None, body
+    )
+    batch = records.Batch(b"c" * 16, [records.Sender(CHAIN.account, DEVICE.key)], [row])
+    head, end = records.make(records.Head(1, 1)), records.make(records.End())
+    yield b"\x05" + head + records.make(batch) + end
+    yield b"\x00" + head + end
+    yield b"\x00" + head + records.make(batch)
+
+
 def _after_the_first(given: bytes, longest: int, seed: int) -> bytes:
     if seed % 16 == 0 or not given:
         return bytes([seed // 16 % 2]) + given[1:]
@@ -93,6 +135,11 @@ def _things_said() -> Iterator[bytes]:
     yield msgspec.msgpack.encode(syncing.Wanted(NEW.key, [syncing.Place(b"c" * 16, 0x004E)]))
     yield msgspec.msgpack.encode(syncing.Packages([syncing.Package(b"c" * 16, b"key package")]))
     yield msgspec.msgpack.encode(syncing.Contacts([syncing.Contact("Jihoon", True, list(CHAIN.links))]))
+    yield msgspec.msgpack.encode(syncing.Coming(NEW.key, b"b" * 16, 100))
+    place = references.Place(b"k" * 32, b"w" * 32)
+    reference = references.Reference(b"s" * 32, place, b"d" * 32, 1000, "application/x-hana-bundle", "bundle")
+    yield msgspec.msgpack.encode(syncing.Shared(NEW.key, b"b" * 16, reference))
+    yield msgspec.msgpack.encode(syncing.Taken(b"b" * 16))
     yield msgspec.msgpack.encode([99, "later"])
 
 
@@ -113,6 +160,14 @@ TARGETS = [
         ready=_said,
         seeds=_exchange,
         mutate=tree,
+    ),
+    Target(
+        name="history",
+        parsers=("hanatalk.client.engine.records.read", "hanatalk.client.engine.records.parse"),
+        allowed=(ContentError,),
+        ready=_history,
+        seeds=_bundles,
+        mutate=_framed,
     ),
     Target(
         name="siblings",

@@ -195,18 +195,20 @@ class Person:
 
     # what people do
 
-    def new_device(self) -> "Person":
+    def new_device(self, *, history: int | None = None, settle: bool = True) -> "Person":
         """Another device for this person, linked to the account; who else is online sees it come."""
         new = self.world.person(self.name)
         self.world.run()
         new.engine.link(language="ko", now=new.now)
         code = new.engine.linking().link
         assert code is not None
-        self.engine.approve(code, self.now)
+        self.engine.approve(code, self.now, history=history)
         self.world.settle(5)
         assert new.engine.linking().words == self.engine.approving().words != []
         new.engine.link_consent(yes=True, now=new.now)
         self.engine.approve_confirm(yes=True, now=self.now)
+        if not settle:
+            return new
         self.world.settle()
         assert new.engine.linking().state == "linked"
         return new

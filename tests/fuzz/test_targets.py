@@ -45,6 +45,7 @@ WITHOUT = {
     "client.engine.devices": "chains, by accounts.verify_chain",
     "client.engine.downloads": "own rows of the authenticated database",
     "client.engine.engine": "own rows of the authenticated database",
+    "client.engine.history": "own settings; records parses what comes, content the bodies",
     "client.engine.keys": "own digests",
     "client.engine.membership": "chains, by accounts.verify_chain",
     "client.engine.recovery": "own rows of the authenticated database",

@@ -8,6 +8,7 @@ import click
 
 from hanatalk.cli import passes, passphrase
 from hanatalk.cli.command import Command, Group, takes_settings
+from hanatalk.cli.durations import Duration
 from hanatalk.cli.opened import answered, ask, with_profile
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings, coloured
@@ -17,7 +18,7 @@ from hanatalk.words.spoken import spoken
 
 NEW_NAME = "device"  # of a profile that is nobody yet; the account's name takes its place
 ASK_AGAIN = 20.0  # seconds that one call waits for something to move
-SETTLE = 60.0  # seconds for all conversations, after which the rest goes on in the background of other commands
+SETTLE = 45.0  # seconds for all conversations, after which the rest goes on in the background of other commands
 YES = frozenset({"y", "yes", "ㅇ", "예", "네", "응"})
 
 
@@ -132,17 +133,20 @@ async def _agreed(output: Output, question: str) -> bool:
 
 @click.command("approve", cls=Command, help="cli.help.devices-approve")
 @click.argument("code", metavar="LINK")
+@click.option("--history", type=Duration(), metavar="all", help="cli.approve.history")
+@click.option("--no-history", is_flag=True, help="cli.approve.no-history")
 @takes_settings
-def approve(settings: Settings, *, code: str) -> None:
+def approve(settings: Settings, *, code: str, history: int | None, no_history: bool) -> None:
     """Add the device that shows LINK to this account."""
     output = Output(settings)
     if code == "-":
         code = sys.stdin.buffer.readline().decode(errors="replace")
-    with_profile(settings, lambda profile: _approve(output, profile, code.strip()))
+    call = calls.Approve(link=code.strip(), history=0 if no_history else history)
+    with_profile(settings, lambda profile: _approve(output, profile, call))
 
 
-async def _approve(output: Output, profile: Profile, code: str) -> None:
-    state = await answered(profile, calls.Approve(link=code), calls.Approving)
+async def _approve(output: Output, profile: Profile, call: calls.Approve) -> None:
+    state = await answered(profile, call, calls.Approving)
     device = state.device or ""
     output.note("cli.approve.offered")
     while state.state == "offered":
@@ -176,6 +180,7 @@ async def _settled(output: Output, profile: Profile, done: Callable[[list[calls.
     while True:
         found = (await answered(profile, calls.Devices(), calls.DeviceList)).devices
         if done(found) or loop.time() >= end:
+            await answered(profile, calls.Sync(), calls.Synced)  # what they are to be told leaves before we do
             return found
         now = sum(each.conversations for each in found)
         if now != before and before >= 0:

@@ -109,6 +109,8 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return output.painted(say(f"cli.event.device-{change}", name=name), rendering.YELLOW)
         case events.DeviceRevoked():
             return output.painted(say("cli.event.revoked"), rendering.RED)
+        case events.HistoryMoved(done=done, size=size):
+            return say("cli.event.history", percent=100 * done // max(size, 1))
         case events.LinkMoved(state=state):
             return say("cli.event.link", state=state)
         case events.MemberRejoined(name=name):

@@ -496,6 +496,7 @@ class Approve(msgspec.Struct, frozen=True, kw_only=True, tag="approve", tag_fiel
 
     Result: ClassVar = Approving
     link: str
+    history: int | None = None  # seconds of history that the device is given; None: all
 
 
 class ApproveState(msgspec.Struct, frozen=True, kw_only=True, tag="approve-state", tag_field="call"):

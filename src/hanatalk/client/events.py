@@ -197,6 +197,13 @@ class DeviceRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", ta
     """Another own device removed this one: it reads nothing more, its profile is wiped."""
 
 
+class HistoryMoved(msgspec.Struct, frozen=True, kw_only=True, tag="history", tag_field="event"):
+    """A new device fetches its history: `done` of `size` bytes."""
+
+    done: int
+    size: int
+
+
 class LinkMoved(msgspec.Struct, frozen=True, kw_only=True, tag="link", tag_field="event"):
     """Linking goes on: `state` as in `calls.Linking` or `calls.Approving`."""
 
@@ -271,6 +278,7 @@ Event = (
     | MemberRejoined
     | DeviceChanged
     | DeviceRevoked
+    | HistoryMoved
     | LinkMoved
     | ConversationChanged
     | ConversationMoved

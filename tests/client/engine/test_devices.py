@@ -1,5 +1,6 @@
 """Several equal devices of one account (HT-M-120 … HT-M-129)."""
 
+import pytest
 from tests.client.engine.conftest import Pair
 from tests.client.gatherings import founded
 from tests.client.people import Person, World
@@ -27,8 +28,7 @@ def test_a_second_device_receives_and_sends(pair: Pair) -> None:
         assert person.engine.pending(pair.world.now) == 0
         assert person.of(events.GapFound) == []
         assert person.alarms() == []
-    assert sorted(laptop.texts(pair.conversation)) == wanted
-    for person in (pair.minji, pair.jihoon):
+    for person in (pair.minji, pair.jihoon, laptop):
         assert sorted(person.texts(pair.conversation)) == ["before", *wanted]
     (own,) = [message for message in laptop.messages(pair.conversation) if message.text == "from the phone"]
     assert (own.state, own.unread) == ("delivered", 1)
@@ -63,7 +63,7 @@ def test_a_new_device_does_not_confirm_what_nobody_read(pair: Pair) -> None:
     """HT-C-166: what came before it stays unread until its sibling read it."""
     message = pair.jihoon.send(pair.conversation, "unread")
     pair.world.settle()
-    laptop = pair.minji.new_device()
+    laptop = pair.minji.new_device(history=0)
     later = pair.jihoon.send(pair.conversation, "later")
     pair.world.settle()
     laptop.read(pair.conversation)
@@ -144,3 +144,91 @@ def test_a_lost_device_among_several_is_added_again(pair: Pair) -> None:
     assert _together(*people, conversation=pair.conversation)
     for person in people:
         assert sorted(person.texts(pair.conversation)) == ["meanwhile", "waits"]
+
+
+def test_history_comes_first_whole_and_once(pair: Pair) -> None:
+    """HT-C-172 … HT-C-175: old messages in order before new ones, reactions and edits held, unread stays unread."""
+    world, minji, jihoon = pair.world, pair.minji, pair.jihoon
+    first = minji.send(pair.conversation, "첫째")
+    second = jihoon.send(pair.conversation, "second")
+    world.settle()
+    minji.read(pair.conversation)
+    jihoon.engine.react(first, "👍", jihoon.now)
+    minji.engine.edit(first, "첫째, 고침", minji.now)
+    jihoon.recall(jihoon.send(pair.conversation, "taken back"))
+    unread = jihoon.send(pair.conversation, "not read yet")
+    world.settle(60)
+    laptop = minji.new_device()
+    jihoon.send(pair.conversation, "live")
+    world.settle(60)
+    assert laptop.texts(pair.conversation) == minji.texts(pair.conversation)
+    assert laptop.texts(pair.conversation) == ["첫째, 고침", "second", "", "not read yet", "live"]
+    for one, other in zip(laptop.messages(pair.conversation), minji.messages(pair.conversation), strict=True):
+        assert one == other
+    assert (
+        laptop.engine.chats().chats[0].unread == minji.engine.chats().chats[0].unread == 3
+    )  # what was taken back counts until it is read
+    assert jihoon.message(pair.conversation, unread).unread == 1
+    assert jihoon.message(pair.conversation, second).unread == 0
+    laptop.read(pair.conversation)
+    world.settle(60)
+    assert jihoon.message(pair.conversation, unread).unread == 0
+    assert minji.engine.chats().chats[0].unread == 0
+    for person in (minji, jihoon, laptop):
+        assert person.engine.pending(world.now) == 0
+        assert person.of(events.GapFound) == []
+        assert person.alarms() == []
+
+
+def test_what_comes_while_history_travels_is_there_too(pair: Pair) -> None:
+    """HT-C-175: between the bundle and the new device's joining nothing is lost, nothing comes twice."""
+    for number in range(30):
+        pair.minji.send(pair.conversation, f"old {number}")
+    pair.world.settle()
+    laptop = pair.minji.new_device(settle=False)
+    for number in range(20):
+        pair.jihoon.send(pair.conversation, f"new {number}")
+        pair.world.settle(1)
+    pair.world.settle(60)
+    wanted = [f"old {number}" for number in range(30)] + [f"new {number}" for number in range(20)]
+    assert pair.minji.texts(pair.conversation) == wanted
+    assert laptop.texts(pair.conversation) == wanted
+
+
+def test_a_span_and_none(pair: Pair) -> None:
+    """HT-C-172: what was written before the span does not come, what is not read always does."""
+    pair.minji.send(pair.conversation, "long ago")
+    pair.world.settle()
+    pair.world.pass_days(10)
+    pair.jihoon.send(pair.conversation, "lately")
+    pair.world.settle(60)
+    laptop = pair.minji.new_device(history=86_400)
+    tablet = pair.minji.new_device(history=0)
+    assert laptop.texts(pair.conversation) == ["lately"]
+    assert tablet.texts(pair.conversation) == []
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_killed_at_every_step_linking_goes_on(world: World, every: int) -> None:
+    """HT-M-124, HT-M-125, HT-C-173: both devices die again and again; in the end everything is there, once."""
+    minji = world.person("민지")
+    others = [world.person(f"P{number}") for number in range(4)]
+    world.run()
+    conversations = [world.befriend(minji, other) for other in others]
+    for number in range(60):
+        minji.send(conversations[number % 4], f"{number}")
+    world.settle()
+    new = minji.new_device(settle=False)
+    for turn in range(60):
+        world.settle(0.4)
+        if turn % every == 0:
+            (minji, new)[turn % 2].restart()
+    world.settle(120)
+    assert [device.state for device in minji.engine.devices().devices] == ["current", "current"]
+    for conversation in conversations:
+        assert new.texts(conversation) == minji.texts(conversation)
+        assert len(new.texts(conversation)) == 15
+    for conversation, other in zip(conversations, others, strict=True):
+        other.send(conversation, "hi")
+    world.settle()
+    assert [new.texts(conversation)[-1] for conversation in conversations] == ["hi"] * 4

@@ -205,6 +205,12 @@ def _seen(core: Core, message: Message, now: int) -> None:
     )
 
 
+def remember(core: Core, carrier: Message, body: content.Action) -> None:
+    """An action of long ago, that a sibling has: nothing happens any more, it only holds (HT-C-174)."""
+    target = core.db.first(Message, "message = ?", body.message)
+    _keep(core, carrier, body, waits=target is None)
+
+
 def _keep(core: Core, carrier: Message, body: content.Action, *, waits: bool) -> None:
     if carrier.number is None:
         raise AssertionError("the carrier was just inserted")

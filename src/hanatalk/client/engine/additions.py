@@ -7,11 +7,11 @@ left, and removes the leaves of devices that their chain removed (HT-M-121, HT-M
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, annexes, content, key_packages, policy, receipts
+from hanatalk.client.engine import accounts, annexes, content, history, key_packages, policy, receipts
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import HanaError
 from hanatalk.ids import AccountId, DeviceKey
-from hanatalk.localdb.rows import Addition, Conversation, Member, OutboxKind, Resync
+from hanatalk.localdb.rows import Addition, Conversation, Member, OutboxKind, Receipt, Resync
 
 CANDIDATE = "candidate-chain"  # setting: the own chain with a link that the account's group has not ordered yet
 
@@ -103,7 +103,7 @@ def committed(core: Core, row: Conversation, changes: Changes, welcome: bytes | 
         )
 
 
-def came_back(core: Core, row: Conversation) -> list[DeviceKey]:
+def came_back(core: Core, row: Conversation, now: int) -> list[DeviceKey]:
     """The commit was the first valid one: whoever it added gets the Welcome and what belongs to it (HT-M-122)."""
     members = core.members(row.conversation)
     inside = {member.device for member in members}
@@ -117,7 +117,7 @@ def came_back(core: Core, row: Conversation) -> list[DeviceKey]:
                 list(core.identity.chain.links),
                 core.group(row.conversation).ratchet_tree() if row.kind == policy.Kind.GROUP else None,
                 all_people(core, members),
-                _beside(core, row, members, without=each.device),
+                _beside(core, row, members, to=each.device, now=now),
             )
             kind, body = annexes.body_of(core, row.conversation, policy.of(row.policy).relays[0], enclosed)
             key_packages.leave(core, row.conversation, at, body, kind)
@@ -135,10 +135,12 @@ def all_people(core: Core, members: list[Member]) -> list[content.Person]:
     return list(found.values())
 
 
-def _beside(core: Core, row: Conversation, members: list[Member], *, without: DeviceKey) -> key_packages.Beside:
+def _beside(core: Core, row: Conversation, members: list[Member], *, to: DeviceKey, now: int) -> key_packages.Beside:
     mine = core.db.first(Resync, "conversation = ?", row.conversation)
     streams = []
     for member in members:
+        known = receipts.stream(core, row.conversation, member.device)
+        highest, read = known.highest, receipts.read_up_to(core, known)
         if member.leaf == row.own_leaf:
             waiting = core.db.value(
                 "SELECT min(counter) FROM message JOIN outbox USING (message) "
@@ -146,12 +148,37 @@ def _beside(core: Core, row: Conversation, members: list[Member], *, without: De
                 row.conversation,
                 OutboxKind.MESSAGE,
             )
-            highest = waiting - 1 if isinstance(waiting, int) else row.counter
-            streams.append(key_packages.From(member.device, highest, highest))
-        elif member.device != without:
-            known = receipts.stream(core, row.conversation, member.device)
-            streams.append(key_packages.From(member.device, known.highest, receipts.read_up_to(core, known)))
-    return key_packages.Beside(mine.exported if mine is not None else None, streams)
+            highest = read = waiting - 1 if isinstance(waiting, int) else row.counter
+        streams.append(key_packages.From(member.device, highest, read, member.since_epoch))
+    told = [
+        key_packages.Told(each.about, each.device, each.decrypted, each.read)
+        for each in core.db.find(Receipt, "conversation = ? LIMIT ?", row.conversation, key_packages.RECEIPTS_LIMIT)
+    ]
+    told += _own_receipts(core, row, streams)
+    silent = [
+        account
+        for (account,) in core.db.tuples("SELECT account FROM silent WHERE conversation = ?", row.conversation)
+        if isinstance(account, bytes)
+    ]
+    return key_packages.Beside(
+        mine.exported if mine is not None else None,
+        streams,
+        told[: key_packages.RECEIPTS_LIMIT],
+        silent,
+        bool(row.silent),
+        history.is_given(core, to),
+        history.tail(core, row.conversation, to, now),
+    )
+
+
+def _own_receipts(core: Core, row: Conversation, streams: list[key_packages.From]) -> list[key_packages.Told]:
+    """What this device confirmed: nobody tells it so, the joiner has to know."""
+    own = core.identity.device.key
+    return [
+        key_packages.Told(each.device, own, each.highest, min(each.read, each.highest))
+        for each in streams
+        if each.device != own and each.highest
+    ]
 
 
 def tell_changes(core: Core, row: Conversation, before: list[Member], after: list[Member], now: int) -> None:

@@ -121,6 +121,7 @@ class Core:
         self.uncounted: dict[ConversationId, dict[DeviceKey, int]] = {}  # counts that are to be published (HT-C-084)
         self.counted_last = 0  # when counts of large groups were published last
         self._unpublished: list[events.Event] = []
+        self.exports: dict[bytes, Iterator[None]] = {}  # history on its way, step by step
         self._depth = 0
         self._chains: dict[AccountId, tuple[bytes, accounts.Chain]] = {}  # verified, with the row they came from
 

@@ -15,18 +15,27 @@ from hanatalk.client.engine import (
     additions,
     beginning,
     commits,
+    history,
     key_packages,
     policy,
-    sending,
+    siblings,
     syncing,
 )
 from hanatalk.client.engine.content import Sync
 from hanatalk.client.engine.core import DAY, Core
 from hanatalk.errors import HanaError, NetworkError, UsageError, VerificationError
 from hanatalk.ids import AccountId, ConversationId, DeviceKey, RelayKey
-from hanatalk.localdb.rows import Account, Addition, Conversation, ConversationState, IntentKind, Member, Stream
+from hanatalk.localdb.rows import (
+    Account,
+    Addition,
+    Conversation,
+    ConversationState,
+    IntentKind,
+    Member,
+    Receipt,
+    Stream,
+)
 
-GROUP = "account-group"  # setting: the conversation of the own devices
 REVOKED = "revoked"  # setting: this device was removed by its siblings
 TOLD = "told-where"  # setting: a sibling said in which conversations this device is to be
 REMOVING = "removing-device"  # setting: until the account's group ordered the link
@@ -34,24 +43,6 @@ KEY_PACKAGE_LIFETIME = 30 * DAY
 CONTACTS_BYTES = 32_000  # of sigchains and names in one message
 OTHERS_WAIT = 60_000  # milliseconds per leaf that everybody but the remover waits before it removes a device
 STRANGERS_WAIT = 3_600_000  # milliseconds that others leave to an account's own devices
-
-
-def group(core: Core) -> Conversation | None:
-    """The group of the own devices; None while there is only one."""
-    found = core.db.setting(GROUP)
-    return core.conversation(ConversationId(found)) if found is not None else None
-
-
-def siblings(core: Core) -> set[DeviceKey]:
-    """The other devices of the own account."""
-    return set(core.identity.chain.devices) - {core.identity.device.key}
-
-
-def say(core: Core, said: syncing.Said, now: int) -> None:
-    """Tell the other own devices, if there are any."""
-    row = group(core)
-    if row is not None:
-        sending.send_sync(core, row.conversation, syncing.make(said), now=now)
 
 
 # adding ---------------------------------------------------------------------------------------------------------------
@@ -75,7 +66,7 @@ def add(core: Core, device: DeviceKey, co_signature: bytes, key_package: bytes, 
     at = key_packages.check(key_package, chain, core.clock.wall(now))
     if key_packages.device(key_package) != device:
         raise VerificationError("credential.forged")
-    row = group(core)
+    row = siblings.group(core)
     if row is None:
         core.remember_account(chain)
         _found(core, key_package, at, now)
@@ -93,7 +84,7 @@ def _found(core: Core, key_package: bytes, at: policy.WelcomeAt, now: int) -> No
     made, writes, welcome = key_packages.found(core, conversation, agreed, key_package)
     core.db.mls_write(conversation, writes)
     beginning.begin(core, conversation, made, agreed, now)
-    core.db.put_setting(GROUP, conversation)
+    core.db.put_setting(siblings.GROUP, conversation)
     key_packages.leave_welcome(core, conversation, at, welcome)
     tell_contacts(core, None, now)
 
@@ -112,12 +103,12 @@ def changed(core: Core, conversation: ConversationId, now: int) -> None:
     if row.kind == policy.Kind.ACCOUNT:
         core.remember_account(additions.own_chain(core, row))
         core.db.execute("DELETE FROM setting WHERE key = ?", additions.CANDIDATE)
-        added = additions.came_back(core, row)
+        added = additions.came_back(core, row, now)
         if added:
             tell_contacts(core, None, now)
         _begin_with(core, added, now)
     else:
-        additions.came_back(core, row)
+        additions.came_back(core, row, now)
 
 
 def welcomed(core: Core, conversation: ConversationId, enclosed: key_packages.Enclosed, now: int) -> None:
@@ -126,18 +117,37 @@ def welcomed(core: Core, conversation: ConversationId, enclosed: key_packages.En
         reconcile(core, now)  # for the other own devices
         return
     if enclosed.beside is not None:
-        _late(core, conversation, enclosed.beside)
+        _late(core, conversation, enclosed.beside, now)
     _joined(core, conversation, now)
 
 
-def _late(core: Core, conversation: ConversationId, beside: key_packages.Beside) -> None:
-    inside = {member.device for member in core.members(conversation)}
+def _late(core: Core, conversation: ConversationId, beside: key_packages.Beside, now: int) -> None:
+    members = {member.device: member for member in core.members(conversation)}
     for begin in beside.streams:
-        if begin.device in inside and begin.device != core.identity.device.key:
-            device, read = DeviceKey(begin.device), min(begin.read, begin.highest)
+        member = members.get(DeviceKey(begin.device))
+        if member is None:
+            continue
+        core.db.execute(
+            "UPDATE member SET since_epoch = ? WHERE conversation = ? AND device = ?",
+            min(begin.since, member.since_epoch),
+            conversation,
+            begin.device,
+        )
+        if member.device != core.identity.device.key:
+            read = min(begin.read, begin.highest)
+            base, base_read = (0, 0) if beside.complete else (begin.highest, read)
             core.db.put(
-                Stream(conversation, device, begin.highest, begin.highest, begin.highest, read, begin.highest, read)
+                Stream(conversation, member.device, begin.highest, begin.highest, begin.highest, read, base, base_read)
             )
+    for told in beside.receipts:
+        core.db.put(Receipt(conversation, DeviceKey(told.about), DeviceKey(told.device), told.decrypted, told.read))
+    for account in beside.silent:
+        core.db.execute("INSERT OR IGNORE INTO silent (conversation, account) VALUES (?, ?)", conversation, account)
+    core.db.execute("UPDATE conversation SET silent = ? WHERE conversation = ?", int(beside.is_silent), conversation)
+    for batch in beside.tail:
+        if batch.conversation == conversation:
+            history.take_rows(core, batch, now)
+    history.attachments(core, core.conversation(conversation))
 
 
 def _joined(core: Core, conversation: ConversationId, now: int) -> None:
@@ -146,7 +156,7 @@ def _joined(core: Core, conversation: ConversationId, now: int) -> None:
         "DELETE FROM addition WHERE conversation = ? AND device = ?", conversation, core.identity.device.key
     )
     if row.kind == policy.Kind.ACCOUNT:
-        core.db.put_setting(GROUP, conversation)
+        core.db.put_setting(siblings.GROUP, conversation)
     core.emit(events.ConversationChanged(conversation=conversation.hex(), state="joined"))
     reconcile(core, now)
 
@@ -156,10 +166,12 @@ def _joined(core: Core, conversation: ConversationId, now: int) -> None:
 
 def _begin_with(core: Core, added: list[DeviceKey], now: int) -> None:
     """Ask new devices for what they need to be everywhere; if that is nothing, say so: they wait for it."""
+    for device in added:
+        history.begin(core, device, now)
     asked = reconcile(core, now)
     for device in added:
         if device not in asked:
-            say(core, syncing.Wanted(device, []), now)
+            siblings.say(core, syncing.Wanted(device, []), now)
 
 
 def reconcile(core: Core, now: int) -> set[DeviceKey]:
@@ -191,7 +203,7 @@ def look(core: Core, row: Conversation, now: int) -> list[DeviceKey]:
         commits.want(core, row.conversation, IntentKind.DEVICES, now + _patience(core, row, members, removing))
     if row.kind == policy.Kind.ACCOUNT:
         return []
-    missing = siblings(core) - {member.device for member in members}
+    missing = siblings.keys(core) - {member.device for member in members}
     ask = []
     for device in sorted(missing):
         if not _is_mine_to_add(core, members, device):
@@ -221,7 +233,7 @@ def _is_mine_to_add(core: Core, members: list[Member], device: DeviceKey) -> boo
 
 
 def _ask(core: Core, device: DeviceKey, conversations: list[ConversationId], now: int) -> None:
-    row = group(core)
+    row = siblings.group(core)
     if row is None or device not in {member.device for member in core.members(row.conversation)}:
         return  # not there yet to be asked
     people: set[AccountId] = set()
@@ -232,7 +244,7 @@ def _ask(core: Core, device: DeviceKey, conversations: list[ConversationId], now
         places.append(syncing.Place(conversation, core.group(conversation).suite))
     tell_contacts(core, people, now)
     for start in range(0, len(places), syncing.PLACES_LIMIT):
-        say(core, syncing.Wanted(device, places[start : start + syncing.PLACES_LIMIT]), now)
+        siblings.say(core, syncing.Wanted(device, places[start : start + syncing.PLACES_LIMIT]), now)
 
 
 def tell_contacts(core: Core, people: set[AccountId] | None, now: int) -> None:
@@ -246,12 +258,12 @@ def tell_contacts(core: Core, people: set[AccountId] | None, now: int) -> None:
         contact = syncing.Contact(row.name, bool(row.verified), links)
         length = len(row.chain) + len(row.name.encode())
         if batch and (size + length > CONTACTS_BYTES or len(batch) == syncing.CONTACTS_LIMIT):
-            say(core, syncing.Contacts(batch), now)
+            siblings.say(core, syncing.Contacts(batch), now)
             batch, size = [], 0
         batch.append(contact)
         size += length
     if batch:
-        say(core, syncing.Contacts(batch), now)
+        siblings.say(core, syncing.Contacts(batch), now)
 
 
 # what siblings say ------------------------------------------------------------------------------------------------
@@ -268,6 +280,14 @@ def heard(core: Core, row: Conversation, sender: Member, body: Sync, now: int) -
             _give(core, said.places, now)
     elif isinstance(said, syncing.Packages):
         _given(core, sender, said, now)
+    elif isinstance(said, syncing.Coming):
+        if said.device == core.identity.device.key:
+            history.coming(core, said, now)
+    elif isinstance(said, syncing.Shared):
+        if said.device == core.identity.device.key:
+            history.shared(core, said, now)
+    elif isinstance(said, syncing.Taken):
+        history.taken(core, said.bundle)
     elif isinstance(said, syncing.Contacts):
         for contact in said.contacts:
             _contact(core, contact, now)
@@ -293,8 +313,13 @@ def _give(core: Core, places: list[syncing.Place], now: int) -> None:
             known = Addition(conversation, own, made.key_package)
             core.db.put(known)
         found.append(syncing.Package(conversation, known.key_package))
-    for start in range(0, len(found), syncing.PACKAGES_LIMIT):
-        say(core, syncing.Packages(found[start : start + syncing.PACKAGES_LIMIT]), now)
+    if history.taking(core) is None:  # else they go out when it is here (HT-C-173)
+        _hand_over(core, found, now)
+
+
+def _hand_over(core: Core, packages: list[syncing.Package], now: int) -> None:
+    for start in range(0, len(packages), syncing.PACKAGES_LIMIT):
+        siblings.say(core, syncing.Packages(packages[start : start + syncing.PACKAGES_LIMIT]), now)
 
 
 def _given(core: Core, sender: Member, said: syncing.Packages, now: int) -> None:
@@ -335,7 +360,7 @@ def remove(core: Core, device: DeviceKey, now: int) -> None:
     """
     if device == core.identity.device.key:
         raise UsageError("device.own")
-    row = group(core)
+    row = siblings.group(core)
     if device not in core.identity.chain.devices or row is None:
         raise UsageError("device.unknown", device=device.hex()[:8])
     with core.transaction():
@@ -356,9 +381,14 @@ def resolve(core: Core, wanted: str) -> DeviceKey:
 
 
 def due(core: Core, now: int) -> None:
-    """Another commit came first in the account's group: a removal goes on from where the chain is now."""
+    """History, step by step; a removal, if another commit came first in the account's group."""
+    if history.due(core, now):
+        own = core.identity.device.key
+        with core.transaction():
+            waiting = core.db.find(Addition, "device = ?", own)
+            _hand_over(core, [syncing.Package(each.conversation, each.key_package) for each in waiting], now)
     removing = core.db.setting(REMOVING)
-    row = group(core)
+    row = siblings.group(core)
     if removing is None or row is None:
         return
     device = DeviceKey(removing)
@@ -379,7 +409,7 @@ def revoked(core: Core, now: int) -> None:
 
 def awaited(core: Core) -> int:
     """How many conversations this device waits to be added to; 1 while nobody told it."""
-    if group(core) is None or core.db.setting(TOLD) is None:
+    if siblings.group(core) is None or core.db.setting(TOLD) is None:
         return 1
     return core.db.number("SELECT count(*) FROM addition WHERE device = ?", core.identity.device.key)
 

@@ -71,6 +71,15 @@ def arrived(core: Core, row: Conversation, message: Message, text: content.Text)
                 continue  # a full disk: it stays where it is until somebody asks
 
 
+def kept(core: Core, row: Conversation, message: Message, text: content.Text) -> None:
+    """A message of long ago, that a sibling has: its files can be asked for (HT-C-174)."""
+    for position, found in enumerate(text.attachments):
+        relay = _relay(row, found.place)
+        at = channel(found.secret, found.place)
+        if relay is not None and core.db.value("SELECT 1 FROM attachment WHERE channel = ?", at) is None:
+            insert(core, message.message, position, found, relay.url)
+
+
 def insert(
     core: Core, message: MessageId, position: int, found: Reference, relay: str, *, bundle: bool = False
 ) -> Attachment:

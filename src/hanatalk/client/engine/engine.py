@@ -43,6 +43,7 @@ from hanatalk.client.engine import (
 )
 from hanatalk.client.engine.attachments import Attachments
 from hanatalk.client.engine.core import Core, Identity, Link, Patience
+from hanatalk.client.engine.history import ALL, NONE
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, MessageId
 from hanatalk.localdb.database import Database
@@ -343,10 +344,15 @@ class Engine:
         linking.consent(self._core, yes=yes, now=now)
         self._follow_up(now)
 
-    def approve(self, link: str, now: int) -> None:
-        """Begin to add a device. :raises ContentError, UsageError: see `linking.approve`"""
+    def approve(self, link: str, now: int, *, history: int | None = None) -> None:
+        """Begin to add a device. :raises ContentError, UsageError: see `linking.approve`
+
+        :param history: seconds of history that it is given; None: all
+        """
         now = self._at(now)
-        linking.approve(self._core, link, now=now)
+        wall = self._core.clock.wall(now)
+        since = ALL if history is None else max(1, wall - history * 1000) if history else NONE
+        linking.approve(self._core, link, since=since, now=now)
         self._follow_up(now)
 
     def approve_confirm(self, *, yes: bool, now: int) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from hanatalk import mls
-from hanatalk.client.engine import accounts, content, keys, links, policy, sealing
+from hanatalk.client.engine import accounts, content, keys, links, policy, records, sealing
 from hanatalk.client.engine.core import DAY, Core, new_entry_id, new_reader
 from hanatalk.errors import ContentError, HanaError
 from hanatalk.ids import ChannelId, ConversationId, DeviceKey, WriteToken
@@ -20,21 +20,39 @@ SPARE = {mls.SUITE_X_WING: 3, mls.SUITE_X25519: 1}  # left with every contact
 SPARE_LIFETIME = 30 * DAY
 SPARE_RENEWED = 7 * DAY  # before they expire
 MEMBERS_LIMIT = 8192  # devices that one conversation may have here
+RECEIPTS_LIMIT = 4096
+
+Thirty2 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class From(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Where a late joiner begins to count a device's messages, and up to where its own person had read them."""
 
-    device: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    device: Thirty2
     highest: content.Counter
+    read: content.Counter
+    since: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # epoch in which it came
+
+
+class Told(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a device confirmed of another's messages."""
+
+    about: Thirty2
+    device: Thirty2
+    decrypted: content.Counter
     read: content.Counter
 
 
 class Beside(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What a sibling tells a device that joins late (HT-M-122). Secret."""
 
-    resync: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)] | None
+    resync: Thirty2 | None
     streams: Annotated[list[From], msgspec.Meta(max_length=MEMBERS_LIMIT)]
+    receipts: Annotated[list[Told], msgspec.Meta(max_length=RECEIPTS_LIMIT)]
+    silent: Annotated[list[Thirty2], msgspec.Meta(max_length=MEMBERS_LIMIT)]  # accounts that confirm no reading
+    is_silent: bool  # the own account among them
+    complete: bool  # the joiner was given everything that is not read
+    tail: Annotated[list[records.Batch], msgspec.Meta(max_length=MEMBERS_LIMIT)]  # messages since its history was made
 
     def __repr__(self) -> str:
         return "Beside(…)"

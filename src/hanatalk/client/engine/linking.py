@@ -17,11 +17,13 @@ from hanatalk.client.engine import (
     additions,
     content,
     devices,
+    history,
     key_packages,
     link_codes,
     policy,
     sealing,
     sending,
+    siblings,
 )
 from hanatalk.client.engine.core import Core, Identity
 from hanatalk.client.engine.link_codes import LinkCode
@@ -186,7 +188,7 @@ def begin(core: Core, *, language: str, now: int) -> Linking:
     used = (
         "SELECT (SELECT count(*) FROM conversation) + (SELECT count(*) FROM invite) + (SELECT count(*) FROM acceptance)"
     )
-    if core.db.number(used) or devices.group(core) is not None:
+    if core.db.number(used) or siblings.group(core) is not None:
         raise UsageError("link.not-new")
     url = core.own_relays()[0]
     with core.transaction():
@@ -278,9 +280,10 @@ def _hear_as_new(core: Core, state: Linking, said: Said, now: int) -> None:
 # the approving device ---------------------------------------------------------------------------------------------
 
 
-def approve(core: Core, text: str, *, now: int) -> Approving:
+def approve(core: Core, text: str, *, since: int, now: int) -> Approving:
     """Begin (or go on) approving a code.
 
+    :param since: what history the device is given: milliseconds since 1970, `history.ALL` or `history.NONE`
     :raises ContentError: ``link.malformed``, ``link.is-invite``, ``link.expired``
     :raises UsageError: ``link.own``, ``link.under-way``
     """
@@ -303,6 +306,7 @@ def approve(core: Core, text: str, *, now: int) -> Approving:
         state = Approving(text, secrets.token_bytes(32), core.identity.chain.head)
         _keep(core, state)
         _offer(core, state)
+        history.promise(core, code.device_key, since)
     return state
 
 
@@ -363,7 +367,7 @@ def due(core: Core, now: int) -> None:
 
 
 def _is_candidate(core: Core, device: DeviceKey) -> bool:
-    row = devices.group(core)
+    row = siblings.group(core)
     return row is not None and device in additions.own_chain(core, row).devices
 
 

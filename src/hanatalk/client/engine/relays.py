@@ -10,6 +10,7 @@ from hanatalk.client.engine import (
     enclosing,
     gaps,
     going,
+    history,
     holes,
     invites,
     linking,
@@ -408,6 +409,8 @@ def next_due(core: Core, now: int) -> int | None:
         starts.next_due(core),
     ]
     waiting = [at for at in found if isinstance(at, int) and at > now]
+    if history.is_busy(core):
+        return now + 1
     timer = timers.next_due(core)
     return min(waiting if timer is None else [*waiting, timer], default=None)
 
@@ -466,6 +469,7 @@ def pending(core: Core, now: int) -> int:
     return (
         sum(count for url, kind, count in outbox.counts(core) if not _can_wait(core, kind, url))
         + sending.held(core)
+        + int(history.is_waiting(core))
         + transfers.pending(core)
         + core.db.number("SELECT count(*) FROM restoring")
         + core.db.number("SELECT count(*) FROM placed WHERE wanted = 1 AND seq IS NOT NULL")

@@ -1,7 +1,7 @@
 """What people see of devices: the list, and where linking stands. Reads only."""
 
 from hanatalk.client import calls
-from hanatalk.client.engine import accounts, devices, link_codes, linking, policy
+from hanatalk.client.engine import accounts, devices, link_codes, linking, policy, siblings
 from hanatalk.client.engine.core import Core
 from hanatalk.localdb.rows import Conversation
 
@@ -10,7 +10,7 @@ def linking_state(core: Core) -> calls.Linking:
     """Where this device stands on its way into an account."""
     state = linking.linking(core)
     if state is None:
-        is_linked = devices.group(core) is not None
+        is_linked = siblings.group(core) is not None
         return calls.Linking(
             state="linked" if is_linked else "none",
             account=core.identity.account.hex() if is_linked else None,

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from hanatalk.client.engine import content
+from hanatalk.client.engine.references import Reference
 from hanatalk.errors import ContentError
 
 PLACES_LIMIT = 1024  # in one message
@@ -56,7 +57,29 @@ class Contacts(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
     contacts: Annotated[list[Contact], msgspec.Meta(max_length=CONTACTS_LIMIT)]
 
 
-Said = Wanted | Packages | Contacts
+class Coming(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=4):
+    """History is being made for `device`: so many rows are looked through; 0: none."""
+
+    device: Thirty2
+    bundle: Sixteen
+    rows: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+
+
+class Shared(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=5):
+    """It lies at the first relay of the account's group, or is on its way there."""
+
+    device: Thirty2
+    bundle: Sixteen
+    reference: Reference
+
+
+class Taken(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=6):
+    """The new device has it, or goes on without."""
+
+    bundle: Sixteen
+
+
+Said = Wanted | Packages | Contacts | Coming | Shared | Taken
 
 _said = msgspec.msgpack.Decoder(Said)
 
@@ -78,4 +101,4 @@ def parse(body: content.Sync) -> Said | None:
     return said
 
 
-_KINDS = frozenset({1, 2, 3})
+_KINDS = frozenset({1, 2, 3, 4, 5, 6})

@@ -306,8 +306,8 @@ class Owner:
                 engine.link_consent(yes=yes, now=now())
             case calls.LinkState(seen=seen, wait=wait):
                 await self._until(lambda: engine.linking().state != seen, wait, needs=set())
-            case calls.Approve(link=link):
-                engine.approve(link, now())
+            case calls.Approve(link=link, history=history):
+                engine.approve(link, now(), history=history)
             case calls.ApproveConfirm(yes=yes):
                 engine.approve_confirm(yes=yes, now=now())
             case calls.ApproveState(seen=seen, wait=wait):
