@@ -1,6 +1,7 @@
 """`react`, `edit`, `versions`, `view`, `delete` and the ways of `send`: what people type and both see, in ko and en."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.e2e.commands import Person, RelayProcess
@@ -84,7 +85,7 @@ def test_view_once_typed_by_a_person(pair: Pair) -> None:
     assert found(jihoon.home, SECRET)  # the control
     assert "한 번만" in jihoon.prose("ko").do_here("messages", conversation).out
     assert "can be seen once" in jihoon.prose("en").do_here("messages", conversation).out
-    assert jihoon.do("view", message[:8]).object == {"message": message, "text": SECRET}
+    assert jihoon.do("view", message[:8]).object == {"message": message, "text": SECRET, "files": []}
     assert not found(jihoon.home, SECRET)
     ended = jihoon.type_here("view", message)
     assert (ended.code, ended.error["error"]) == (2, "view.opened")
@@ -174,3 +175,20 @@ def test_t073_what_hides_in_a_reaction_or_an_edit_is_escaped(pair: Pair) -> None
         out = jihoon.prose("en").do_here(*typed).out
         assert "\\u202e" in out
         assert "\u202e" not in out
+
+
+def test_a_file_that_can_be_seen_once_typed_by_a_person(pair: Pair, tmp_path: Path) -> None:
+    """HT-C-119: opened into a folder, then gone from the profile."""
+    minji, jihoon, conversation = pair
+    note = tmp_path / "note.txt"
+    note.write_text(SECRET)
+    message = minji.do_here("send", conversation, "봐", "--file", str(note), "--view-once").object["message"]
+    jihoon.do_here("sync")
+    assert jihoon.type_here("save", message, "--to", str(tmp_path / "saved")).error["error"] == "view.hidden"
+    assert jihoon.type_here("view", message).error["error"] == "view.folder"
+    seen = jihoon.do("view", message, "--to", str(tmp_path / "seen")).object
+    assert seen["text"] == "봐"
+    (file,) = seen["files"]
+    assert Path(file["file"]).read_text() == SECRET
+    ended = jihoon.type_here("view", message, "--to", str(tmp_path / "again"))
+    assert ended.error["error"] in ("view.opened", "attachment.none")

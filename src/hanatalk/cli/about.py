@@ -1,8 +1,10 @@
 """About a message: `react`, `edit`, `versions`, `view`, `delete`."""
 
+from pathlib import Path
+
 import click
 
-from hanatalk.cli import rendering, shown
+from hanatalk.cli import files, rendering, shown
 from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.opened import answered, ask, with_profile
 from hanatalk.cli.output import Output
@@ -76,12 +78,23 @@ def versions(settings: Settings, *, message: str) -> None:
 
 @click.command("view", cls=Command, help="cli.help.view")
 @click.argument("message", metavar="ID")
+@click.option("--to", "folder", type=click.Path(path_type=Path), metavar="DIR", help="cli.view.to")
 @takes_settings
-def view(settings: Settings, *, message: str) -> None:
+def view(settings: Settings, *, message: str, folder: Path | None) -> None:
     """Show what can be seen once."""
     output = Output(settings)
-    seen = ask(settings, calls.View(message=message), calls.Viewed)
+    into = str(folder.absolute()) if folder is not None else None
+
+    async def see(profile: Profile) -> calls.Viewed:
+        if into is not None:
+            await files.fetched(profile, message, output)
+        return await answered(profile, calls.View(message=message, folder=into), calls.Viewed)
+
+    seen = with_profile(settings, see)
     output.result(seen, shown.text(seen.text))
+    for each in seen.files:
+        output.note("cli.save.done", file=each.file, size=files.in_bytes(each.size))
+        files.warn(output, each)
     output.note("cli.view.note")
 
 

@@ -85,17 +85,27 @@ def save(settings: Settings, *, message: str, folder: Path | None, cancel: bool)
         if cancel:
             await answered(profile, calls.Fetch(message=message, cancel=True), calls.Transfer)
             return []
-        found = await _follow(profile, message, output, "down")
-        if found.failure is not None:
-            raise ContentError(found.failure)
-        if found.state == "fetching":
-            raise NetworkError("network.timeout")
+        await fetched(profile, message, output)
         call = calls.Save(message=message, folder=str(into))
         return (await answered(profile, call, calls.SavedList)).files
 
     for each in with_profile(settings, fetch):
         output.result(each, output.say("cli.save.done", file=each.file, size=in_bytes(each.size)))
-        if each.warning is not None:
-            output.note("cli.save.type", name=each.name, type=each.type)
+        warn(output, each)
     if cancel:
         output.note("cli.save.cancelled")
+
+
+def warn(output: Output, saved: calls.Saved) -> None:
+    """Say it if a file is not what its name says."""
+    if saved.warning is not None:
+        output.note("cli.save.type", name=saved.name, type=saved.type)
+
+
+async def fetched(profile: Profile, message: str, output: Output) -> None:
+    """Fetch a message's attachments to their end. :raises ContentError: why not; :raises NetworkError:"""
+    found = await _follow(profile, message, output, "down")
+    if found.failure is not None:
+        raise ContentError(found.failure)
+    if found.state == "fetching":
+        raise NetworkError("network.timeout")

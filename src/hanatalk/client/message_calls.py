@@ -4,6 +4,8 @@ from typing import ClassVar
 
 import msgspec
 
+from hanatalk.client.file_calls import Saved
+
 
 class Quoted(msgspec.Struct, frozen=True, kw_only=True):
     """The message that is answered, cut short. `gone`: there is no text of it here (any more)."""
@@ -88,6 +90,7 @@ class Viewed(msgspec.Struct, frozen=True, kw_only=True):
 
     message: str
     text: str
+    files: list[Saved] = []
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,9 +163,12 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, tag="delete", tag_field=
 class View(msgspec.Struct, frozen=True, kw_only=True, tag="view", tag_field="call"):
     """Waits at most `wait` seconds for the relay: only then it is sure that this is no old copy of the profile.
 
-    :raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``view.not-yet``, ``message.gone``
+    :raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``view.not-yet``, ``view.folder``,
+        ``message.gone``
+    :raises ContentError: ``attachment.remote``
     """
 
     Result: ClassVar = Viewed
     message: str
+    folder: str | None = None  # absolute, where its attachments are written, all of which have been fetched
     wait: float = 5.0

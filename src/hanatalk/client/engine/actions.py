@@ -78,8 +78,17 @@ def edit(core: Core, message: Message, text: str, mentions: list[content.Mention
 def view(core: Core, message: Message, now: int) -> content.Text:
     """What can be seen once, for this once: when this returns it is gone here, and its sender hears of it (HT-C-113).
 
-    :raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``view.not-yet``, ``message.gone``
+    :raises UsageError: see `check_view`
     """
+    found = check_view(core, message)
+    with core.transaction():
+        _seen(core, message, now)  # first, so that what goes out says that it was read
+        _act(core, message, content.Opened(message.message), now)
+    return found
+
+
+def check_view(core: Core, message: Message) -> content.Text:
+    """:raises UsageError: ``view.own``, ``view.not-once``, ``view.opened``, ``view.not-yet``, ``message.gone``"""
     if message.fate != content.Fate.ONCE:
         raise UsageError("view.not-once")
     if message.account == core.identity.account:
@@ -90,9 +99,6 @@ def view(core: Core, message: Message, now: int) -> content.Text:
         raise UsageError("view.opened")
     if not sending.may_send(core, core.conversation(message.conversation)):
         raise UsageError("view.not-yet")  # an old copy of this profile may have shown it already (HT-C-118)
-    with core.transaction():
-        _seen(core, message, now)  # first, so that what goes out says that it was read
-        _act(core, message, content.Opened(message.message), now)
     return found
 
 

@@ -6,13 +6,14 @@ import msgspec
 
 from hanatalk.client import calls
 from hanatalk.client.engine import attached, chunking, downloads, transfers, views
+from hanatalk.client.engine.content import Fate
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.references import Reference
 from hanatalk.client.engine.uploads import Staged
 from hanatalk.errors import ContentError, UsageError
 from hanatalk.ids import MessageId
 from hanatalk.localdb.chunks import ChunkFiles
-from hanatalk.localdb.rows import Attachment, Message, Transfer
+from hanatalk.localdb.rows import Attachment, Message, MessageKind, Transfer
 
 
 class Readable(msgspec.Struct, frozen=True):
@@ -91,12 +92,23 @@ class Attachments:
         """Where they are fetched from, or brought to."""
         return {row.relay for row in attached.rows(self._core, message)}
 
-    def readable(self, message: str) -> list[Readable]:
+    def of(self, message: str) -> bool:
+        """Whether a message has any. :raises UsageError: ``message.unknown``, ``name.ambiguous``"""
+        return bool(attached.rows(self._core, views.resolve_message(self._core, message).message))
+
+    def readable(self, message: str, *, once: bool = False) -> list[Readable]:
         """A message's attachments, all of which are here.
 
-        :raises UsageError: as `fetch`; :raises ContentError: ``attachment.remote``, or why one was refused
+        :param once: it is to be seen for the only time (HT-C-113): what can be seen once is not read otherwise
+        :raises UsageError: as `fetch`, and ``message.gone``, ``view.hidden``
+        :raises ContentError: ``attachment.remote``, or why one was refused
         """
         _, rows = self._rows(message)
+        said_by = views.resolve_message(self._core, message)
+        if said_by.kind != MessageKind.PERSON or said_by.recalled:
+            raise UsageError("message.gone")
+        if said_by.fate == Fate.ONCE and not once:
+            raise UsageError("view.hidden")
         found = []
         for row in rows:
             said = downloads.reference(self._core, row)

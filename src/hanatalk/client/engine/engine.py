@@ -554,6 +554,10 @@ class Engine:
         row = views.resolve_message(self._core, message)
         return sending.may_send(self._core, self._core.conversation(row.conversation))
 
+    def check_view(self, message: str) -> None:
+        """Whether `view` would show anything. :raises UsageError: as `view`"""
+        actions.check_view(self._core, views.resolve_message(self._core, message))
+
     def view(self, message: str, now: int) -> calls.Viewed:
         """:raises UsageError: ``message.unknown``, ``name.ambiguous``; see `actions.view`"""
         now = self._at(now)

@@ -1,7 +1,7 @@
 """Messages that go from this account alone, or when enough people have them (HT-C-110 … HT-C-116)."""
 
 from hanatalk.client import events
-from hanatalk.client.engine import actions, content, gone, receipts
+from hanatalk.client.engine import actions, attached, content, gone, receipts, sending
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
@@ -40,16 +40,18 @@ def delete(core: Core, message: Message, now: int) -> bool:
 
 def _leave(core: Core, message: Message, now: int) -> bool:
     """Forget a body, unless it is one that this device may have to send once more."""
-    if message.device == core.identity.device.key and not _is_everywhere(core, message):
+    if message.device == core.identity.device.key and not _is_everywhere(core, message, now):
         core.db.execute("UPDATE message SET leaving = 1 WHERE number = ?", message.number)
         return False
     gone.let_go(core, message, now)
     return True
 
 
-def _is_everywhere(core: Core, message: Message) -> bool:
-    """Every other device has decrypted it (or there is none)."""
+def _is_everywhere(core: Core, message: Message, now: int) -> bool:
+    """Every other device has decrypted it (or there is none), and has had the time to fetch what is attached."""
     if message.counter < 0:
+        return False
+    if message.sent_at > core.clock.wall(now) - sending.RELAY_KEEPS and attached.rows(core, message.message):
         return False
     own = core.identity.device.key
     return all(
@@ -68,7 +70,7 @@ def _is_everywhere(core: Core, message: Message) -> bool:
 def look(core: Core, row: Conversation, members: list[Member], now: int) -> None:
     """Receipts came, or something was read here: what does that let go?"""
     for message in core.db.find(Message, "conversation = ? AND leaving = 1", row.conversation):
-        if _is_everywhere(core, message):
+        if _is_everywhere(core, message, now):
             _went(core, message, now)
     confirmed = core.db.find(
         Message,
@@ -91,8 +93,9 @@ def give_up(core: Core, conversation: ConversationId, before: int, now: int) -> 
 
     :param before: it was sent before this time by the device's clock
     """
-    for message in core.db.find(Message, "conversation = ? AND leaving = 1 AND sent_at < ?", conversation, before):
-        _went(core, message, now)
+    for message in core.db.find(Message, "conversation = ? AND leaving = 1", conversation):
+        if message.sent_at < before or _is_everywhere(core, message, now):
+            _went(core, message, now)
 
 
 def old_copy(core: Core, now: int) -> None:

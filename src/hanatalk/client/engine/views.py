@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+import msgspec
+
 from hanatalk.client import calls
 from hanatalk.client.engine import actions, content, going, keys, policy, receipts, timers, transfers, whispers
 from hanatalk.client.engine.core import Core
@@ -88,7 +90,7 @@ def shown(core: Core, row: Conversation, counts: receipts.Counts, message: Messa
         state=counts.state(message),
         unread=counts.unread(message),
         approximate=counts.approximate,
-        attachments=transfers.shown(core, message.message),
+        attachments=_attachments(core, message),
         expires_at=rfc3339(core.clock.wall(message.expires_at)) if message.expires_at is not None else None,
         reply_to=message.reply_to.hex() if message.reply_to else None,
         timer=message.timer // 1000 if message.timer else None,
@@ -111,6 +113,14 @@ def own(core: Core, message: Message) -> calls.Message:
     """An own message that was just written."""
     row = core.conversation(message.conversation)
     return shown(core, row, _counts(core, row), core.db.first(Message, "number = ?", message.number) or message)
+
+
+def _attachments(core: Core, message: Message) -> list[calls.Attachment]:
+    """Of what can be seen once (HT-C-112) not even the preview."""
+    found = transfers.shown(core, message.message)
+    if message.fate != content.Fate.ONCE:
+        return found
+    return [msgspec.structs.replace(each, preview=None) for each in found]
 
 
 def quoted(core: Core, message: MessageId) -> calls.Quoted:

@@ -223,9 +223,8 @@ class Owner:
                 return self._engine.versions(message)
             case calls.Delete(message=message):
                 return self._engine.delete(message, now())
-            case calls.View(message=message, wait=wait):
-                await self._until(lambda: self._engine.may_act(message), wait)
-                return self._engine.view(message, now())
+            case calls.View():
+                return await self._view(call)
             case calls.Keep():
                 return await self._keep(call)
             case calls.React():
@@ -383,6 +382,19 @@ class Owner:
             needs = self._engine.group_relays(row.conversation)
             await self._until(lambda: self._engine.kept(row.conversation).state == "done", call.wait, needs=needs)
         return self._engine.kept(row.conversation)
+
+    async def _view(self, call: calls.View) -> calls.Viewed:
+        message, attachments = call.message, self._engine.attachments
+        await self._until(lambda: self._engine.may_act(message), call.wait)
+        self._engine.check_view(message)
+        files: list[calls.Saved] = []
+        if attachments.of(message):
+            if call.folder is None:
+                raise UsageError("view.folder")
+            saved = await asyncio.to_thread(attaching.save, attachments.readable(message, once=True), call.folder)
+            files = saved.files
+        seen = self._engine.view(message, now())
+        return calls.Viewed(message=seen.message, text=seen.text, files=files)
 
     async def _react(self, call: calls.React) -> calls.Reacted:
         message, carrier = self._engine.react(call.message, call.emoji, now())
