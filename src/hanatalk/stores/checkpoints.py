@@ -1,8 +1,10 @@
 """Copies the write-ahead log into the database off the commit path: inside a commit it makes the p99 (HT-S-014)."""
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 
 import apsw
@@ -19,9 +21,11 @@ CLOSE_ENOUGH = 128  # frames left that the writer may copy itself, inside about 
 class Checkpointer:
     """A thread with a connection of its own. It never makes the writer wait; the writer does the last few frames."""
 
-    def __init__(self, connect: Callable[[], EncryptedConnection]) -> None:
+    def __init__(self, path: Path, connect: Callable[[], EncryptedConnection]) -> None:
+        self._path = path
         self._connect = connect
-        self._asked: SimpleQueue[bool] = SimpleQueue()
+        self._connection: EncryptedConnection | None = None
+        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
         self._thread: threading.Thread | None = None
@@ -32,14 +36,21 @@ class Checkpointer:
         return not self._idle.is_set()
 
     def start(self) -> None:
-        """Begin a round of passes unless one is going on."""
+        """Begin a round of passes unless something is going on."""
+        self._ask(self._round)
+
+    def sync(self) -> None:
+        """Have what the log holds synced, so that the next commit that has to be durable waits for little."""
+        self._ask(self._sync)
+
+    def _ask(self, what: Callable[[], None]) -> None:
         if self.busy:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
             self._thread.start()
         self._idle.clear()
-        self._asked.put(True)
+        self._asked.put(what)
 
     def wait(self) -> None:
         """Until the round that goes on, if any, has ended."""
@@ -47,26 +58,37 @@ class Checkpointer:
 
     def close(self) -> None:
         if self._thread is not None:
-            self._asked.put(False)
+            self._asked.put(None)
             self._thread.join()
             self._thread = None
 
     def _run(self) -> None:
-        connection: EncryptedConnection | None = None
-        while self._asked.get():
-            # A checkpoint that fails has changed nothing: the writer meets the same disk and says so.
-            with suppress(apsw.Error, StorageError):
-                if connection is None:
-                    connection = self._connect()
-                for _ in range(PASSES):
-                    frames, copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                    if frames - copied <= CLOSE_ENOUGH:
-                        break
-            self.finished = True
+        while (asked := self._asked.get()) is not None:
+            # What fails has changed nothing: the writer meets the same disk and says so.
+            with suppress(apsw.Error, StorageError, OSError):
+                asked()
             self._idle.set()
-        if connection is not None:
+        if self._connection is not None:
             with suppress(apsw.Error):
-                connection.close()
+                self._connection.close()
+
+    def _round(self) -> None:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            for _ in range(PASSES):
+                frames, copied = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if frames - copied <= CLOSE_ENOUGH:
+                    break
+        finally:
+            self.finished = True
+
+    def _sync(self) -> None:
+        descriptor = os.open(self._path.with_name(self._path.name + "-wal"), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class WriteAheadLog:
@@ -77,11 +99,21 @@ class WriteAheadLog:
         self._thread = checkpointer
         self._pages = 0
         self._limit = LOG_PAGES
+        self._ahead = False
         connection.set_wal_hook(self._on_logged)
 
     def _on_logged(self, _connection: object, _name: str, pages: int) -> int:
         self._pages = pages
         return apsw.SQLITE_OK
+
+    def nearly_synced(self) -> bool:
+        """False while the thread syncs what commits left that need not be durable by themselves: ask again."""
+        if self._thread.busy:
+            return False
+        self._ahead = not self._ahead and self._pages > CLOSE_ENOUGH
+        if self._ahead:
+            self._thread.sync()
+        return not self._ahead
 
     def look(self) -> None:
         """After a commit: do what is due. :raises StorageError: the disk"""

@@ -87,7 +87,7 @@ class SqliteStore:
                 self._shelves = Shelves(self._connection)
                 self._channels = Channels(self._connection)
                 self._files = [LandingFile(file, key=key) for file in landing_paths(path)]
-                self._log = WriteAheadLog(self._connection, Checkpointer(lambda: _connect(path, key)))
+                self._log = WriteAheadLog(self._connection, Checkpointer(path, lambda: _connect(path, key)))
                 self._settling = Settling(
                     self._connection, self._channels, self._shelves, answer_days=self._retention.answer_days
                 )
@@ -620,10 +620,14 @@ class SqliteStore:
         """Settle everything that has landed. :raises StorageError: the disk"""
         self._ready()
         while self._channels.unsettled:
-            self._settle_step()
+            self._settle_step(now=True)
 
-    def _settle_step(self) -> bool:
-        """One step of a round, begun if none is going on. False after the last. :raises StorageError: the disk"""
+    def _settle_step(self, *, now: bool = False) -> bool:
+        """One step of a round, begun if none is going on. False after the last.
+
+        :param now: wait for the disk rather than come back later
+        :raises StorageError: the disk
+        """
         self._ready()
         settling = self._settling
         if not settling.begin():
@@ -632,6 +636,8 @@ class SqliteStore:
             with self._writing(synced=False):
                 settling.copy()
         elif settling.marking:
+            if not (now or self._log.nearly_synced()):
+                return True
             with self._writing():
                 settling.mark()
             with self._or_stale():
