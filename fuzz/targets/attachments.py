@@ -1,11 +1,15 @@
 """Attachments: chunks as relays and senders may make them, what a file is, what its name may be (T-068 … T-070)."""
 
+import io
 import unicodedata
 from collections.abc import Iterator
 
+from PIL import Image
+
 from fuzz.target import Attack, Target, hold
-from hanatalk.client import kinds
+from hanatalk.client import kinds, pictures
 from hanatalk.client.engine import chunking
+from hanatalk.client.pictures import worker
 from hanatalk.errors import ContentError
 
 SECRET = b"s" * 32
@@ -80,6 +84,40 @@ def _names() -> Iterator[bytes]:
             yield head + b"\n" + name.encode()
 
 
+def _answer() -> Attack:
+    def attack(given: bytes) -> None:
+        said, made = pictures.read_answer(given)
+        hold(len(made) <= pictures.OUTPUT_LIMIT, "a picture that is too large")
+        hold(given.endswith(made), "a picture that was not said")
+        if hasattr(said, "preview"):
+            pictures.is_preview(bytes.fromhex(said.preview))
+
+    return attack
+
+
+def _answers() -> Iterator[bytes]:
+    yield b'{"type": "image/png", "width": 2, "height": 2, "preview": "0101f800", "confined": true}\nPNG'
+    yield b'{"error": "too-large"}\n'
+
+
+def _picture() -> Attack:
+    worker.prepare()
+
+    def attack(given: bytes) -> None:
+        said, made = worker.run({"job": "clean"}, given)
+        hold(made and said["width"] <= worker.LONGEST and said["height"] <= worker.LONGEST, "no picture, or too long")
+        hold(pictures.is_preview(bytes.fromhex(said["preview"])), "no preview")
+
+    return attack
+
+
+def _small_pictures() -> Iterator[bytes]:
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
+        out = io.BytesIO()
+        Image.new("RGB", (3, 2), "red").save(out, kind)
+        yield out.getvalue()
+
+
 TARGETS = [
     Target(
         name="attachment-chunk",
@@ -97,5 +135,21 @@ TARGETS = [
         ready=_name,
         seeds=_names,
         short=3000,
+    ),
+    Target(
+        name="picture-answer",
+        parsers=("hanatalk.client.pictures.read_answer",),
+        allowed=(ValueError,),
+        ready=_answer,
+        seeds=_answers,
+        short=2000,
+    ),
+    Target(
+        name="picture",
+        parsers=("hanatalk.client.pictures.worker.run",),
+        allowed=(worker.Refused,),
+        ready=_picture,
+        seeds=_small_pictures,
+        short=300,
     ),
 ]

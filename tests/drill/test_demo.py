@@ -148,6 +148,18 @@ async def nothing_flipped(_: Stage, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(seizing, "flip_byte", lambda *_, **__: None)
 
 
+async def place_left_in(stage: Stage, patch: pytest.MonkeyPatch) -> None:
+    """As if the photo went as it is."""
+    honest = stage.minji.ask
+
+    async def ask(asked: Any, kind: Any) -> Any:
+        if isinstance(asked, calls.Attach):
+            asked = calls.Attach(path=asked.path, original=True)
+        return await honest(asked, kind)
+
+    patch.setattr(stage.minji, "ask", ask)
+
+
 SABOTAGE: list[tuple[str, Sabotage]] = [
     ("relay-up", relay_folder_taken),
     ("two-people", one_account_for_all),
@@ -156,6 +168,7 @@ SABOTAGE: list[tuple[str, Sabotage]] = [
     ("message-arrives", another_text),
     ("the-one-goes-out", read_too_early),
     ("the-one-goes-out", never_read),
+    ("photo-without-place", place_left_in),
     ("used-invite-refused", link_still_good),
     ("relay-killed", relay_stays_dead),
     ("relay-killed", relay_never_killed),

@@ -9,6 +9,8 @@ import pytest
 from tests.e2e.commands import Person, RelayProcess
 from tests.e2e.conftest import acquaint
 
+from hanatalk.drill import photos
+
 LARGE = 3 << 20
 
 
@@ -80,3 +82,62 @@ def test_what_cannot_be_sent_or_saved_is_said(pair: tuple[Person, Person, str], 
     text = minji.do("send", conversation, "text").object["message"]
     assert minji.type("save", text).error["error"] == "attachment.none"
     assert not list((minji.home).glob("profile.files/*"))
+
+
+def test_a_photo_goes_without_its_place(pair: tuple[Person, Person, str], tmp_path: Path) -> None:
+    """HT-C-160: unless a person says that it may; then the command says what that means."""
+    minji, jihoon, conversation = pair
+    path = tmp_path / "우리집.jpg"
+    path.write_bytes(photos.with_place())
+    minji.do_here("send", conversation, "--file", str(path))
+    original = minji.prose("en").do("send", conversation, "--file", str(path), "--original")
+    assert "where, when and with what a picture was taken may be in it" in original.err
+    jihoon.do_here("sync")
+    clean, untouched = jihoon.do_here("messages", conversation).objects
+    saved = [jihoon.do("save", each["message"], "--to", str(tmp_path / "to")).object for each in (clean, untouched)]
+    assert [Path(each["file"]).name for each in saved] == ["우리집.jpg", "우리집 (2).jpg"]
+    contents = [Path(each["file"]).read_bytes() for each in saved]
+    assert [photos.has_place(each) for each in contents] == [False, True]
+    assert contents[1] == path.read_bytes()
+    shown = clean["attachments"][0]
+    assert (shown["type"], shown["width"], shown["height"]) == ("image/jpeg", 1_950, 2_600)  # turned upright
+    assert len(shown["preview"]) > 20
+
+
+def test_a_picture_that_cannot_be_made_anew_is_not_sent(pair: tuple[Person, Person, str], tmp_path: Path) -> None:
+    """HT-C-160: what could still say where it was taken does not go by mistake (T-067)."""
+    minji, _, conversation = pair
+    for name, content, code in (
+        ("iphone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "picture.unsupported"),
+        ("raw.dng", b"II*\0" + bytes(100), "picture.unsupported"),
+        ("broken.jpg", b"\xff\xd8\xff\xe1" + bytes(100), "picture.unreadable"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert minji.type_here("send", conversation, "--file", str(path)).error["error"] == code
+        assert minji.type_here("send", conversation, "--file", str(path), "--original").object["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("photo.jpg", b"MZ\x90\0" + bytes(100), "photo.jpg"),
+        ("page", b"<!DOCTYPE html><html></html>", "page"),
+        ("plan\u202egpj.exe", b"MZ\x90\0" + bytes(100), "attachment.exe"),
+    ],
+)
+def test_t068_t069_what_deceives_is_renamed_or_warned_of(
+    pair: tuple[Person, Person, str], tmp_path: Path, name: str, content: bytes, expected: str
+) -> None:
+    """T-068, T-069: HT-C-153, HT-C-154."""
+    minji, jihoon, conversation = pair
+    path = tmp_path / name
+    path.write_bytes(content)
+    minji.do_here("send", conversation, "--file", str(path))
+    jihoon.do_here("sync")
+    message = jihoon.do_here("messages", conversation).objects[-1]["message"]
+    saved = jihoon.do("save", message, "--to", str(tmp_path / "to")).object
+    assert Path(saved["file"]).name == expected
+    assert (saved["warning"] is None) is (name.endswith("exe"))
+    warned = jihoon.prose("en").do("save", message, "--to", str(tmp_path / "to"))
+    assert ("Careful" in warned.err) is (saved["warning"] is not None)

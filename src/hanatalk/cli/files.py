@@ -27,9 +27,9 @@ def in_bytes(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
-async def attach(profile: Profile, path: Path) -> str:
+async def attach(profile: Profile, path: Path, *, original: bool) -> str:
     """Have a file sealed (an absolute path); returns its name until the message is sent."""
-    call = calls.Attach(path=str(path))
+    call = calls.Attach(path=str(path), original=original)
     return (await answered(profile, call, calls.Attached)).attachment
 
 

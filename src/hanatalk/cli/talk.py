@@ -47,6 +47,7 @@ def chats(settings: Settings) -> None:
 @click.argument("conversation", metavar="CONV")
 @click.argument("text", metavar="[TEXT|-]", default="")
 @click.option("--file", "paths", type=click.Path(path_type=Path), multiple=True, metavar="PATH", help="cli.send.file")
+@click.option("--original", is_flag=True, help="cli.send.original")
 @click.option("--reply-to", metavar="ID", help="cli.send.reply-to")
 @click.option("--expire", type=Duration(), metavar="30s", help="cli.send.expire")
 @click.option("--view-once", is_flag=True, help="cli.send.view-once")
@@ -55,18 +56,27 @@ def chats(settings: Settings) -> None:
 @click.option("--sticker", metavar="STICKER", help="cli.send.sticker")
 @takes_settings
 def send(
-    settings: Settings, *, conversation: str, text: str, sticker: str | None, paths: tuple[Path, ...], **how: Any
+    settings: Settings,
+    *,
+    conversation: str,
+    text: str,
+    sticker: str | None,
+    paths: tuple[Path, ...],
+    original: bool,
+    **how: Any,
 ) -> None:
     """Put a message into the outbox and give the relay five seconds to store it, longer while files are moving."""
     output = Output(settings)
     absolute = [path.absolute() for path in paths]  # the owner of the profile may run elsewhere
+    if original and paths:
+        output.note("cli.send.original-note")
 
     # the passphrase may be the first line of standard input, so the profile is opened before the text is read
     async def deliver(profile: Profile) -> calls.Sent:
         typed = from_stdin() if text == "-" else text
         if not typed and not sticker and not paths:
             raise UsageError("text.empty")
-        attachments = [await files.attach(profile, path) for path in absolute]
+        attachments = [await files.attach(profile, path, original=original) for path in absolute]
         wait = 0.0 if paths else SEND_WAIT
         call = calls.Send(
             conversation=conversation, text=typed, sticker=sticker, attachments=attachments, wait=wait, **how

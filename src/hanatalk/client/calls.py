@@ -33,6 +33,12 @@ from hanatalk.client.file_calls import (
     SavedList as SavedList,
 )
 from hanatalk.client.file_calls import (
+    Thumbnail as Thumbnail,
+)
+from hanatalk.client.file_calls import (
+    ThumbnailMade as ThumbnailMade,
+)
+from hanatalk.client.file_calls import (
     Transfer as Transfer,
 )
 from hanatalk.client.group_calls import (
@@ -569,6 +575,7 @@ Call = (
     | View
     | Fetch
     | Save
+    | Thumbnail
     | Verify
     | RelayPass
     | Lock
@@ -601,6 +608,7 @@ Result = (
     | Attached
     | Transfer
     | SavedList
+    | ThumbnailMade
     | Safety
     | PassKept
     | Done

@@ -30,6 +30,8 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     type: str
     size: int
+    width: int | None = None
+    height: int | None = None
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,17 +63,48 @@ class SavedList(msgspec.Struct, frozen=True, kw_only=True):
 class Attach(msgspec.Struct, frozen=True, kw_only=True, tag="attach", tag_field="call"):
     """Seal a file of this machine for a message to come. The owner reads it, piece by piece.
 
-    :raises UsageError: ``attachment.file`` it cannot be read, ``attachment.too-large``, ``attachment.too-many``
-    :raises StorageError: ``storage.full``
+    A picture is decoded and made anew, so that nothing goes but what can be seen (HT-C-160); with `original` it goes
+    with everything in it. The path is one of this machine: for callers who may read that file themselves.
+
+    :raises UsageError: ``attachment.file`` it cannot be read, ``attachment.too-large``, ``attachment.too-many``,
+        ``picture.too-large``, ``picture.unreadable``, ``picture.unsupported``
+    :raises StorageError: ``storage.full``; :raises LocalError: ``picture.worker``
     """
 
     Result: ClassVar = Attached
     path: str  # absolute
+    original: bool = False
+
+
+class ThumbnailMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A small picture, made on this device, kept nowhere."""
+
+    type: str
+    width: int
+    height: int
+    content: bytes  # in JSON: base64
+
+
+class Thumbnail(msgspec.Struct, frozen=True, kw_only=True, tag="thumbnail", tag_field="call"):
+    """A picture among a message's attachments (`position`), all of which are here, small: decoded and made anew in a
+    process that can do nothing else (HT-C-162). `longest`: pixels of the longer side, at most 1,024.
+
+    :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``attachment.none``
+    :raises ContentError: ``attachment.remote``, ``attachment.damaged``, ``picture.too-large``, ``picture.unreadable``
+    :raises LocalError: ``picture.worker``
+    """
+
+    Result: ClassVar = ThumbnailMade
+    message: str
+    position: int = 0
+    longest: int = 320
 
 
 class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch", tag_field="call"):
-    """Fetch a message's attachments, or, with `cancel`, stop and forget what came of them; waits at most `wait` seconds
-    until they are here or are refused. For own ones: until a relay has them and their message.
+    """Fetch a message's attachments, or, with `cancel`, stop and forget what came of them (HT-C-164).
+
+    Waits at most `wait` seconds until they are here or are refused. For own ones: until a relay has them and their
+    message.
 
     :raises UsageError: ``message.unknown``, ``name.ambiguous``, ``attachment.none``, ``attachment.own``
     :raises ContentError: ``attachment.relay``, ``attachment.damaged``; :raises StorageError: ``storage.full``

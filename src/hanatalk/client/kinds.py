@@ -81,6 +81,7 @@ EXTENSIONS = {
     "text/html": ("html", "htm", "xhtml"),
     "text/x-script": ("sh", "py", "pl", "rb", "js", "command"),
 }
+RAW = frozenset(("dng", "nef", "cr2", "arw"))  # TIFF by content; all that could be made anew is their thumbnail
 _OF = {extension: kind for kind, extensions in EXTENSIONS.items() for extension in extensions}
 _DECEIVING = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 _ELEMENT = re.compile(rb"<\s{0,8}([a-zA-Z]+)")
@@ -106,6 +107,8 @@ def _first_element(head: bytes) -> bytes:
     """The name of a markup's first element, lower case; empty if this is none."""
     rest = head.lstrip()
     while rest.startswith(b"<"):
+        if rest[:14].lower() == b"<!doctype html":
+            return b"html"
         around = next((each for each in _PROLOGUE if rest.startswith(each[0])), None)
         if around is None:
             found = _ELEMENT.match(rest)
@@ -165,6 +168,14 @@ def _deceives(name: str) -> bool:
         or _RESERVED.match(name.partition(".")[0].strip()) is not None
         or unicodedata.combining(name[0]) != 0
     )
+
+
+def renamed(name: str, kind: str) -> str:
+    """The name of a picture that is of another kind now."""
+    if extension_of(name) in EXTENSIONS[kind]:
+        return name
+    stem, dot, _ = name.rpartition(".")
+    return f"{stem if stem and dot else name}.{EXTENSIONS[kind][0]}"
 
 
 def numbered(name: str, number: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from hanatalk.client import calls, events, wipe_profile
-from hanatalk.drill import seizing
+from hanatalk.drill import photos, seizing
 from hanatalk.drill.people import Person
 from hanatalk.drill.processes import RelayProcess
 from hanatalk.drill.searching import Search
@@ -22,6 +22,7 @@ from hanatalk.relay import warrant
 Evidence = dict[str, str | int]
 MINJI, JIHOON, THIRD = "민지", "Jihoon", "Somebody"
 HELLO = "안녕, 들려?"
+PHOTO, PHOTO_NAME = "집 앞에서 찍은 사진이야", "우리집-골목.jpg"
 WHILE_AWAY = "릴레이가 꺼지기 전에 남긴 말"
 QUEUED = "릴레이가 죽은 뒤에 쓴 말"
 WAITING = ("한 글자만 바뀌어도 알 수 있을까?", "영장이 와도 읽을 수 없는 말")
@@ -48,6 +49,7 @@ class Stage:
     """What the claims share: the folder, the relay, the people, and what was found so far."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.relay = RelayProcess(folder / "relay", log=folder / "relay-log.txt")
         self.minji = Person(folder / "minji", name=MINJI)
         self.jihoon = Person(folder / "jihoon", name=JIHOON)
@@ -59,7 +61,7 @@ class Stage:
     @property
     def needles(self) -> list[str]:
         """Everything that people wrote or are called."""
-        return [HELLO, WHILE_AWAY, QUEUED, *WAITING, MINJI, JIHOON]
+        return [HELLO, PHOTO, PHOTO_NAME, WHILE_AWAY, QUEUED, *WAITING, MINJI, JIHOON]
 
     async def close(self) -> None:
         for person in (self.minji, self.jihoon, self.third):
@@ -184,6 +186,41 @@ async def the_one_goes_out(stage: Stage) -> Evidence:
     }
     return _hold(
         (before.state, before.unread) == ("delivered", 1), (after.state, after.unread) == ("read", 0), evidence=evidence
+    )
+
+
+async def photo_without_place(stage: Stage) -> Evidence:
+    """A photo of 2 MB goes and arrives with its progress told; where it was taken stays at home."""
+    path = stage.folder / PHOTO_NAME
+    path.write_bytes(photos.with_place())
+    minji, jihoon = stage.minji, stage.jihoon
+    before = {person: person.saw(events.AttachmentProgress) for person in (minji, jihoon)}
+    attached = await minji.ask(calls.Attach(path=str(path)), calls.Attached)
+    call = calls.Send(conversation=stage.conversation, text=PHOTO, attachments=[attached.attachment])
+    sent = await minji.ask(call, calls.Sent)
+
+    async def arrived() -> bool:
+        return await jihoon.message(stage.conversation, sent.message) is not None
+
+    await jihoon.until(arrived)
+    fetched = await jihoon.ask(calls.Fetch(message=sent.message, wait=15), calls.Transfer)
+    saved = await jihoon.ask(calls.Save(message=sent.message, folder=str(stage.folder / "saved")), calls.SavedList)
+    content = await asyncio.to_thread(Path(saved.files[0].file).read_bytes)
+    steps = {person: person.saw(events.AttachmentProgress) - before[person] for person in (minji, jihoon)}
+    evidence: Evidence = {
+        "bytes_taken": path.stat().st_size,
+        "bytes_sent": attached.size,
+        "bytes_saved": len(content),
+        "steps_up": steps[minji],
+        "steps_down": steps[jihoon],
+        "place_before": int(photos.has_place(path.read_bytes())),
+        "place_after": int(photos.has_place(content)),
+    }
+    return _hold(
+        photos.has_place(path.read_bytes()) and not photos.has_place(content),
+        (fetched.state, len(content)) == ("here", attached.size),
+        min(steps.values()) > 1,
+        evidence=evidence,
     )
 
 
@@ -332,6 +369,7 @@ CLAIMS: Mapping[str, Step] = {
     "safety-number": safety_number,
     "message-arrives": message_arrives,
     "the-one-goes-out": the_one_goes_out,
+    "photo-without-place": photo_without_place,
     "used-invite-refused": used_invite_refused,
     "relay-killed": relay_killed,
     "what-the-relay-saw": what_the_relay_saw,

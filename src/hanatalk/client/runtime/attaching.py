@@ -1,26 +1,31 @@
 """Files of this machine into the profile and out of it. Blocking: for a thread of its own; holds a chunk at a time."""
 
 import contextlib
+import io
 import os
 import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from hanatalk.cipherfile import mapped_errors, sync_folder
-from hanatalk.client import calls, kinds
+from hanatalk.client import calls, kinds, pictures
 from hanatalk.client.engine import Readable, Staged, Writer
-from hanatalk.errors import UsageError
+from hanatalk.errors import ContentError, UsageError
 
 SIZE_LIMIT = 256 << 20  # bytes of one attachment (client.md)
 PIECE = 1 << 20  # bytes read at once
 NAMES = 1_000  # tries for a name that is not there
 
 
-def stage(path: str, writer: Callable[[int], Writer]) -> Staged:
-    """Seal a file.
+def stage(path: str, writer: Callable[[int], Writer], *, original: bool) -> Staged:
+    """Seal a file; a picture is made anew before, unless it is to go with everything in it (HT-C-160).
 
-    :raises UsageError: ``attachment.file``, ``attachment.too-large``; :raises StorageError: the disk said no
+    :raises UsageError: ``attachment.file``, ``attachment.too-large``, ``picture.too-large``, ``picture.unreadable``,
+        ``picture.unsupported``
+    :raises StorageError: the disk said no; :raises LocalError: ``picture.worker``
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -32,9 +37,30 @@ def stage(path: str, writer: Callable[[int], Writer]) -> Staged:
         if not stat.S_ISREG(found.st_mode):
             raise UsageError("attachment.file", path=path, why="no regular file")
         check_size(found.st_size)
+        head = os.pread(descriptor, kinds.HEAD, 0)
+        kind = kinds.kind_of(head)
+        if not original and (kind in pictures.CLEANED or kind == "image/heic"):
+            return _picture(descriptor, path, kind, writer)
         return _seal(lambda count: os.read(descriptor, count), path, found.st_size, writer)
     finally:
         os.close(descriptor)
+
+
+def _picture(descriptor: int, path: str, kind: str, writer: Callable[[int], Writer]) -> Staged:
+    if kind not in pictures.CLEANED or kinds.extension_of(path) in kinds.RAW:
+        raise UsageError("picture.unsupported", path=path)
+    if os.fstat(descriptor).st_size > pictures.INPUT_LIMIT:
+        raise UsageError("picture.too-large")
+    content = io.BytesIO()
+    while piece := _piece(lambda count: os.read(descriptor, count), path):
+        content.write(piece)
+    made = pictures.clean(content.getvalue())
+    pieces = io.BytesIO(made.content)
+    staged = _seal(pieces.read, path, len(made.content), writer)
+    name = kinds.renamed(staged.name, made.type)
+    return msgspec.structs.replace(
+        staged, type=made.type, name=name, width=made.width, height=made.height, preview=made.preview
+    )
 
 
 def check_size(size: int) -> None:
@@ -116,3 +142,14 @@ def _take_name(place: Path, name: str) -> Path:
             continue
         return path
     raise UsageError("attachment.folder", folder=str(place), why="names")
+
+
+def thumbnail(attachment: Readable, longest: int) -> calls.ThumbnailMade:
+    """A picture, small. :raises ContentError: see `pictures.thumbnail`; ``picture.unreadable``: it says it is none"""
+    if attachment.size > pictures.INPUT_LIMIT:
+        raise ContentError("picture.too-large")
+    content = b"".join(attachment)
+    if kinds.kind_of(content[: kinds.HEAD]) not in pictures.CLEANED:
+        raise ContentError("picture.unreadable")
+    made = pictures.thumbnail(content, longest=longest)
+    return calls.ThumbnailMade(type=made.type, width=made.width, height=made.height, content=made.content)

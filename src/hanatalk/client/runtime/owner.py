@@ -239,6 +239,8 @@ class Owner:
                 return await self._fetch(call)
             case calls.Save(message=message, folder=folder):
                 return await asyncio.to_thread(attaching.save, self._engine.attachments.readable(message), folder)
+            case calls.Thumbnail():
+                return await self._thumbnail(call)
             case calls.Recall():
                 return await self._recall(call)
             case calls.Move():
@@ -323,11 +325,26 @@ class Owner:
         if len(self._staged) >= STAGED:
             raise UsageError("attachment.too-many", limit=STAGED)
         staged = await asyncio.to_thread(
-            attaching.stage, call.path, lambda size: self._engine.attachments.writer(size=size)
+            lambda: attaching.stage(
+                call.path, lambda size: self._engine.attachments.writer(size=size), original=call.original
+            )
         )
         name = secrets.token_hex(16)
         self._staged[name] = staged
-        return calls.Attached(attachment=name, name=staged.name, type=staged.type, size=staged.sealed.size)
+        return calls.Attached(
+            attachment=name,
+            name=staged.name,
+            type=staged.type,
+            size=staged.sealed.size,
+            width=staged.width or None,
+            height=staged.height or None,
+        )
+
+    async def _thumbnail(self, call: calls.Thumbnail) -> calls.ThumbnailMade:
+        found = self._engine.attachments.readable(call.message)
+        if not 0 <= call.position < len(found):
+            raise UsageError("attachment.none", message=call.message)
+        return await asyncio.to_thread(attaching.thumbnail, found[call.position], call.longest)
 
     async def _fetch(self, call: calls.Fetch) -> calls.Transfer:
         attachments = self._engine.attachments
