@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from PIL import Image
 
 from fuzz.target import Attack, Target, hold
-from hanatalk.client import kinds, pictures
+from hanatalk import pictures
+from hanatalk.client import kinds
 from hanatalk.client.engine import chunking
-from hanatalk.client.pictures import worker
 from hanatalk.errors import ContentError
+from hanatalk.pictures import worker
 
 SECRET = b"s" * 32
 CHUNKS = 4
@@ -138,7 +139,7 @@ TARGETS = [
     ),
     Target(
         name="picture-answer",
-        parsers=("hanatalk.client.pictures.read_answer",),
+        parsers=("hanatalk.pictures.read_answer",),
         allowed=(ValueError,),
         ready=_answer,
         seeds=_answers,
@@ -146,7 +147,7 @@ TARGETS = [
     ),
     Target(
         name="picture",
-        parsers=("hanatalk.client.pictures.worker.run",),
+        parsers=("hanatalk.pictures.worker.run",),
         allowed=(worker.Refused,),
         ready=_picture,
         seeds=_small_pictures,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from hanatalk import pictures
 from hanatalk.cipherfile import mapped_errors, sync_folder
-from hanatalk.client import calls, kinds, pictures
+from hanatalk.client import calls, kinds
 from hanatalk.client.engine import Readable, Staged, Writer
 from hanatalk.errors import ContentError, UsageError
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
-from hanatalk.client import pictures
-from hanatalk.client.pictures import worker
+from hanatalk import pictures
 from hanatalk.errors import ContentError, UsageError
+from hanatalk.pictures import worker
 
 CONFINED = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
 SECRETS = [b"SecretCam", b"37.5665", b"taken at home", b"xpacket", b"http://ns.adobe.com", b"comment of mine"]
@@ -246,3 +246,21 @@ def test_a_damaged_picture_is_refused_or_one(kind: str, place: int, change: byte
     else:
         json.dumps(said)
         assert made
+
+
+def test_t025_nothing_but_the_worker_is_ever_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T-025: the one place of a device that starts a process starts this one, whatever it is given."""
+    started: list[tuple[list[str], dict[str, Any]]] = []
+    honest = subprocess.Popen
+
+    def popen(command: list[str], **how: Any) -> Any:
+        started.append((command, how))
+        return honest(command, **how)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(UsageError):
+        pictures.clean(b"; rm -rf / #\n$(reboot)")
+    ((command, how),) = started
+    assert command == [sys.executable, "-I", "-B", str(pictures.WORKER)]
+    assert "shell" not in how
+    assert set(how["env"]) == {"PATH", "LC_ALL", "MALLOC_ARENA_MAX"}
