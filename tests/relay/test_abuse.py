@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import select
 import socket
 import ssl
 import statistics
@@ -412,3 +413,62 @@ async def test_a_message_that_has_begun_has_a_deadline(monkeypatch: pytest.Monke
         assert time.perf_counter() - began < 10
     assert SLOW in half
     assert frames.encode([frames.Pong(7)]) in slow
+
+
+def flood(relay: RelayProcess, count: int) -> tuple[int, float, dict[str, float]]:
+    """So many TLS handshakes that stop after the first message, while a customer appends.
+
+    Returns how many bytes of memory the relay takes for them, the customer's slowest append, the relay's own figures.
+    """
+    hello, port = client_hello(), parse_relay_url(relay.url).port
+
+    def knock(sockets: contextlib.ExitStack) -> None:
+        for _ in range(count):
+            one = sockets.enter_context(socket.socket())
+            one.setblocking(False)  # who waits outside is not waited for
+            with contextlib.suppress(BlockingIOError):
+                one.connect(("127.0.0.1", port))
+            writable = select.poll()  # `select` knows 1,024 files
+            writable.register(one, select.POLLOUT)
+            writable.poll(20)  # ms: the queue may be full
+            with contextlib.suppress(OSError):
+                one.send(hello)
+
+    async def meanwhile() -> tuple[int, float, dict[str, float]]:
+        async with customer(relay.url) as inside:
+            await inside.append()
+            before = rss(relay.process.pid)
+            appending = asyncio.create_task(inside.keep_appending())
+            with contextlib.ExitStack() as sockets:
+                await asyncio.to_thread(knock, sockets)
+                figures = parsed(await fetch(relay.admin))
+                grown = rss(relay.process.pid) - before
+                appending.cancel()
+                await asyncio.wait({appending})
+                for _ in range(30):  # the handshakes are still there, and those who wait for their turn
+                    await inside.append()
+                return grown, inside.worst, figures
+
+    return asyncio.run(meanwhile())
+
+
+def hold_the_door(count: int, handshakes: int) -> None:
+    limits = {"handshakes": handshakes}
+    with relay_process(store="memory", tls="self", limits=limits, admin_port=0, metrics_every=0.0) as relay:
+        grown, worst, figures = flood(relay, count)
+        assert relay.process.poll() is None
+    print(f"{count} half TLS handshakes: {grown / (1 << 20):.1f} MiB, slowest append {1000 * worst:.0f} ms")
+    assert figures["handshakes"] == handshakes
+    assert grown < handshakes * (96 << 10) + (8 << 20)
+    assert worst < 1.5
+
+
+def test_a_flood_of_half_tls_handshakes_touches_nobody() -> None:
+    """T-076, HT-R-135: a process of its own; memory is that of the handshakes that are let in."""
+    hold_the_door(300, 64)
+
+
+@pytest.mark.soak
+def test_a_large_flood_of_half_tls_handshakes() -> None:
+    """T-076"""
+    hold_the_door(3_000, 1_024)
