@@ -162,7 +162,7 @@ class Victim:
                 if not moved:
                     return
                 continue
-            if self.engine.wanted_relays() - self.connections.keys():
+            if self.does(self.engine.wanted_relays) - self.connections.keys():
                 self.step(self.connect)
 
     def _take(self, url: str, reply: dict[str, Any]) -> bool:

@@ -89,6 +89,10 @@ class People(RuleBasedStateMachine):
     def commit(self, **how: int) -> None:
         self._act("commit", **how)
 
+    @rule(who=WHO, talk=TALK)
+    def move(self, **how: int) -> None:
+        self._act("move", **how)
+
     # copies of profiles
 
     @rule(who=WHO)
@@ -126,6 +130,10 @@ class People(RuleBasedStateMachine):
         self._act("wait", **how)
 
     @rule(count=st.integers(1, 4))
+    def hours(self, **how: int) -> None:
+        self._act("hours", **how)
+
+    @rule(count=st.sampled_from([1, 2, 4, 12, 31]))
     def days(self, **how: int) -> None:
         self._act("days", **how)
 

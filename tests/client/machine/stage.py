@@ -35,7 +35,7 @@ from hanatalk.wire.classes import EntryClass
 
 P = ParamSpec("P")
 
-MOST_DAYS = 24  # in one example: whoever is away for longer than control entries are kept needs more than the log
+MOST_DAYS = 45  # in one example: longer than control entries are kept, and than messages are published again
 STEPS_AT_ONCE = 300  # exchanges, or ticks, without time passing: more is a livelock
 REFUSALS = (
     (frames.Append, "stale-turn"),
@@ -323,6 +323,14 @@ class Stage:
         with person.mortal(), core.transaction():
             commits.want(core, at.id, IntentKind.NEW_ERA if era else IntentKind.UPDATE, person.now)
 
+    @act
+    def move(self, who: int, talk: int = 0) -> None:
+        """To the next relay of its policy, if it has one; while the first is there, or gone (`relay_away`)."""
+        person, at = self._who(who), self._talk(who, talk)
+        if at is not None:
+            with person.mortal():
+                person.engine.move(at.conversation, person.now)
+
     # deaths and disks ---------------------------------------------------------------------------------------------
 
     @act
@@ -370,6 +378,15 @@ class Stage:
             if not person.away:
                 with person.mortal():
                     person.online()
+                    for url in sorted(person.engine.wanted_relays() & self.down):
+                        person.engine.unreachable(url, person.now)
+
+    @act
+    def hours(self, count: int) -> None:
+        """Long enough for a relay that is gone to be left (HT-M-066)."""
+        for _ in range(count):
+            self._back()
+            self.world.settle(3600)
 
     @act
     def days(self, count: int) -> None:
