@@ -3,6 +3,7 @@
 import pytest
 from tests.client.engine.conftest import Pair
 from tests.client.engine.test_failing_disk import disk_says_no
+from tests.simulated_relay import Pipe
 
 from hanatalk import mls
 from hanatalk.client.engine import sealing
@@ -31,9 +32,9 @@ def test_what_the_disk_refused_is_not_acknowledged(pair: Pair) -> None:
     """T-083, HT-C-011: also by an engine whose caller goes on; the relay would burn it."""
     acknowledged: list[tuple[bytes, int]] = []
 
-    def observe(pipe: object, frame: frames.ClientFrame) -> None:
-        if isinstance(frame, frames.Ack):
-            opened = pair.world.relay.core._at(pair.jihoon.pipe._peer, frame.handle)  # type: ignore[union-attr]
+    def observe(pipe: Pipe, frame: frames.ClientFrame) -> None:
+        if pipe is pair.jihoon.pipe and isinstance(frame, frames.Ack):
+            opened = pipe.relay.core._at(pipe._peer, frame.handle)
             assert opened is not None
             acknowledged.append((opened.channel.channel_id, frame.seq))
 
@@ -41,6 +42,7 @@ def test_what_the_disk_refused_is_not_acknowledged(pair: Pair) -> None:
     pair.world.relay.observers.append(observe)
     pair.jihoon.engine.tick(pair.jihoon.now)
     pair.jihoon.step()
+    pair.world.relay.observers.clear()
     cursors = {row.channel: row.cursor for row in pair.jihoon.database.find(Channel, "1")}
     assert all(seq <= cursors[channel] for channel, seq in acknowledged)  # type: ignore[index]
     pair.jihoon.offline()
