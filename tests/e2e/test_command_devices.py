@@ -46,8 +46,9 @@ def asking(person: Person, *arguments: str) -> Iterator[Asked]:
     try:
         yield asked
     finally:
-        asked.process.kill()
-        asked.process.wait()
+        if asked.process.returncode is None:
+            asked.process.kill()
+            asked.process.communicate()
 
 
 def link(old: Person, new: Person, relay: str) -> dict[str, Any]:
@@ -104,3 +105,45 @@ def test_three_processes_of_two_people(relay: RelayProcess, person: Callable[[st
     assert laptop.type("chats").error["error"] == "profile.none"
     minji.do_here("sync")
     assert minji.texts(conversation)[-1] == "비밀"
+
+
+def test_the_paper_device(relay: RelayProcess, person: Callable[[str], Person]) -> None:
+    """HT-M-131: its words are shown once; with them a device is removed, with a wrong word nothing is."""
+    minji = person("민지")
+    made = minji.do("init", "--name", "민지", "--relay", relay.url, "--no-passphrase", "--paper").object
+    words = made["paper"].split()
+    assert len(words) == 24
+    laptop = person("laptop")
+    device = link(minji, laptop, relay.url)["device"]
+    refused = minji.type("devices", "remove", device, "--yes", "--paper", stdin=" ".join(words[:-1]) + "\n")
+    assert refused.error["error"] == "paper.words"
+    other = (
+        person("other").type("init", "--name", "X", "--relay", relay.url, "--no-passphrase", "--paper").object["paper"]
+    )
+    assert minji.type("devices", "remove", device, "--yes", "--paper", stdin=other).error["error"] == "paper.other"
+    done = minji.do("devices", "remove", device, "--yes", "--paper", stdin=made["paper"]).object
+    assert done["state"] == "removed"
+    assert laptop.type("sync").error["error"] == "profile.revoked"
+
+
+def test_t060_codes_are_not_mistaken_for_each_other(relay: RelayProcess, person: Callable[[str], Person]) -> None:
+    """T-060: an invite is no linking code and the other way round; a code of an own device, or misspelt, is refused."""
+    minji = person("민지").join("민지", relay.url)
+    invite = minji.do_here("invite").object["invite"]
+    assert minji.type_here("devices", "approve", invite).error["error"] == "link.is-invite"
+    laptop = person("laptop")
+    with asking(laptop, "devices", "link", "--relay", relay.url, "--no-passphrase") as linking:
+        code = linking.line()["link"]
+    assert minji.type_here("accept", code).error["error"] == "invite.malformed"
+    assert minji.type_here("devices", "approve", code[:-4]).error["error"] == "link.malformed"
+    assert laptop.type_here("invite").error["error"] == "link.first"
+    with asking(laptop, "devices", "link") as linking:
+        assert linking.line()["link"] == code  # killed, it goes on with the same code
+        with asking(minji, "devices", "approve", code) as approving:
+            linking.line()
+            approving.line()
+            linking.answer("yes")
+            approving.answer("no")
+            assert approving.end().error["error"] == "link.refused"
+        assert linking.end().error["error"] == "link.refused"
+    assert [device["this"] for device in minji.do_here("devices").objects] == [True]

@@ -14,7 +14,7 @@ from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings, coloured
 from hanatalk.client import Profile, calls, create_profile, needs_passphrase
 from hanatalk.errors import ContentError, ProfileError, UsageError
-from hanatalk.words.spoken import spoken
+from hanatalk.words.spoken import off_paper, spoken
 
 NEW_NAME = "device"  # of a profile that is nobody yet; the account's name takes its place
 ASK_AGAIN = 20.0  # seconds that one call waits for something to move
@@ -192,8 +192,9 @@ async def _settled(output: Output, profile: Profile, done: Callable[[list[calls.
 @click.command("remove", cls=Command, help="cli.help.devices-remove")
 @click.argument("device", metavar="ID")
 @click.option("--yes", is_flag=True, help="cli.remove.yes")
+@click.option("--paper", is_flag=True, help="cli.remove.paper")
 @takes_settings
-def remove(settings: Settings, *, device: str, yes: bool) -> None:
+def remove(settings: Settings, *, device: str, yes: bool, paper: bool) -> None:
     """Remove a device from the account and from every conversation; ask it to wipe itself."""
     output = Output(settings)
     if not yes:
@@ -201,11 +202,22 @@ def remove(settings: Settings, *, device: str, yes: bool) -> None:
             raise UsageError("usage.unconfirmed")
         if not click.confirm(output.say("cli.remove.ask", device=device), err=True):
             raise UsageError("usage.unconfirmed")
-    with_profile(settings, lambda profile: _remove(output, profile, device))
+    call = calls.RemoveDevice(device=device, paper=_paper(output) if paper else None)
+    with_profile(settings, lambda profile: _remove(output, profile, call))
 
 
-async def _remove(output: Output, profile: Profile, wanted: str) -> None:
-    removed = await answered(profile, calls.RemoveDevice(device=wanted), calls.DeviceRemoved)
+def _paper(output: Output) -> bytes:
+    """The words of the paper device, from one line of standard input. :raises UsageError: ``paper.words``"""
+    if not output.is_json:
+        print(output.say("cli.remove.words"), file=sys.stderr, flush=True)
+    found = off_paper(sys.stdin.buffer.readline().decode(errors="replace"))
+    if found is None:
+        raise UsageError("paper.words")
+    return found
+
+
+async def _remove(output: Output, profile: Profile, call: calls.RemoveDevice) -> None:
+    removed = await answered(profile, call, calls.DeviceRemoved)
     found = await _settled(output, profile, lambda found: all(each.device != removed.device for each in found))
     left = next((each.conversations for each in found if each.device == removed.device), 0)
     output.result(

@@ -1,5 +1,6 @@
 """Beginning: `init`, `invite`, `accept`, `verify`."""
 
+import secrets
 import sys
 
 import click
@@ -11,6 +12,7 @@ from hanatalk.cli.opened import ask
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings, coloured
 from hanatalk.client import calls, create_profile
+from hanatalk.words.spoken import SEED, on_paper
 
 
 @click.command("init", cls=Command, help="cli.help.init")
@@ -18,21 +20,39 @@ from hanatalk.client import calls, create_profile
 @click.option("--relay", "relays", required=True, multiple=True, metavar="URL", help="cli.init.relay")
 @click.option("--no-passphrase", is_flag=True, help="cli.init.no-passphrase")
 @click.option("--access-pass-file", metavar="PATH", help="cli.relay-pass.file")
+@click.option("--paper", is_flag=True, help="cli.init.paper")
 @takes_settings
 def init(
-    settings: Settings, *, name: str, relays: tuple[str, ...], no_passphrase: bool, access_pass_file: str | None
+    settings: Settings,
+    *,
+    name: str,
+    relays: tuple[str, ...],
+    no_passphrase: bool,
+    access_pass_file: str | None,
+    paper: bool,
 ) -> None:
     """Make a profile: an account with this device."""
     output = Output(settings)
     secret = None if no_passphrase else passphrase.chosen(settings)
     access_pass = None if access_pass_file is None else passes.in_file(access_pass_file)
+    seed = secrets.token_bytes(SEED) if paper else None
     made = create_profile(
-        settings.home, name=name, relay=relays[0], fallbacks=relays[1:], passphrase=secret, access_pass=access_pass
+        settings.home,
+        name=name,
+        relay=relays[0],
+        fallbacks=relays[1:],
+        passphrase=secret,
+        access_pass=access_pass,
+        paper=seed,
     )
+    found = {"account": made.account, "device": made.device, "name": made.name}
+    words = on_paper(seed, settings.language.value) if seed is not None else None
     output.result(
-        {"account": made.account, "device": made.device, "name": made.name},
+        found if words is None else {**found, "paper": words},
         output.say("cli.init.done", name=made.name, account=made.account),
     )
+    if words is not None and not output.is_json:
+        output.line(output.say("cli.init.words", words=words))
     output.note(f"cli.init.key.{made.key_place}")
 
 

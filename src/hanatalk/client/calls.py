@@ -528,6 +528,10 @@ class RemoveDevice(msgspec.Struct, frozen=True, kw_only=True, tag="remove-device
 
     Result: ClassVar = DeviceRemoved
     device: str
+    paper: bytes | None = None  # the paper device's seed: it signs the removal
+
+    def __repr__(self) -> str:
+        return f"RemoveDevice(device={self.device!r})"
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True, tag="lock", tag_field="call"):

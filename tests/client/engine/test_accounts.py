@@ -78,16 +78,51 @@ def test_every_byte_of_a_link_counts() -> None:
 
 def test_forks_are_neither() -> None:
     """HT-M-004."""
-    one = accounts.extend(
-        ALONE, FIRST, change=Change.ADD, device=SECOND.key, co_signature=accounts.co_sign(ALONE, SECOND)
-    )
-    other = accounts.extend(
-        ALONE, FIRST, change=Change.ADD, device=THIRD.key, co_signature=accounts.co_sign(ALONE, THIRD)
-    )
+    one, other = _with(SECOND), _with(THIRD)
     assert accounts.longer(ALONE, one) is one
     assert accounts.longer(one, ALONE) is one
     with pytest.raises(VerificationError, match=r"chain\.fork"):
         accounts.longer(one, other)
+
+
+def _remove(chain: accounts.Chain, by: accounts.Device, device: accounts.Device) -> accounts.Chain:
+    return accounts.extend(chain, by, change=Change.REMOVE, device=device.key)
+
+
+def test_a_removal_voids_what_the_removed_did_meanwhile() -> None:
+    """HT-M-130: the same for whoever sees the branches in whatever order; each removing the other freezes."""
+    signature = accounts.co_sign(BOTH, THIRD)
+    thief = accounts.extend(BOTH, SECOND, change=Change.ADD, device=THIRD.key, co_signature=signature)
+    removal = _remove(BOTH, FIRST, SECOND)
+    for known, other in ((thief, removal), (removal, thief)):
+        assert accounts.longer(known, other) is removal
+    mutual = _remove(thief, SECOND, FIRST)
+    for known, other in ((mutual, removal), (removal, mutual)):
+        with pytest.raises(VerificationError, match=r"chain\.frozen"):
+            accounts.longer(known, other)
+
+
+def test_the_paper_device_outranks_all() -> None:
+    """HT-M-131: it is in no conversation, signs links, and its branch counts; it cannot be removed."""
+    paper = accounts.Device(b"\x09" * 32)
+    alone = accounts.create(FIRST, paper)
+    assert (alone.devices, alone.paper) == (frozenset({FIRST.key}), paper.key)
+    both = accounts.extend(
+        alone, FIRST, change=Change.ADD, device=SECOND.key, co_signature=accounts.co_sign(alone, SECOND)
+    )
+    by_thief, by_paper = _remove(both, SECOND, FIRST), _remove(both, paper, SECOND)
+    for known, other in ((by_thief, by_paper), (by_paper, by_thief)):
+        assert accounts.longer(known, other) is by_paper
+    with pytest.raises(VerificationError, match="remove"):
+        _remove(both, FIRST, paper)
+    with pytest.raises(VerificationError, match="paper"):
+        accounts.extend(
+            both,
+            FIRST,
+            change=Change.PAPER,
+            device=THIRD.key,
+            co_signature=THIRD.sign(b"hana link co-signature/1", accounts._next(both, Change.PAPER, THIRD.key)),
+        )
 
 
 def test_a_credential_binds_account_device_and_leaf() -> None:

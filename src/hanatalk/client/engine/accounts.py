@@ -33,6 +33,7 @@ class Change(enum.IntEnum):
     CREATE = 1
     ADD = 2
     REMOVE = 3
+    PAPER = 4
 
 
 class Link(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +73,7 @@ class Chain(msgspec.Struct, frozen=True):
     links: tuple[bytes, ...]  # serialised SignedLinks
     hashes: tuple[bytes, ...]
     devices: frozenset[DeviceKey]
+    paper: DeviceKey | None = None  # signs links, is in no conversation, outranks all (HT-M-131)
 
     @property
     def height(self) -> int:
@@ -119,11 +121,15 @@ def new_seed() -> bytes:
     return secrets.token_bytes(32)
 
 
-def create(device: Device) -> Chain:
-    """A new account whose first link is this device's."""
+def create(device: Device, paper: Device | None = None) -> Chain:
+    """A new account whose first link is this device's; the second, if there is one, is the paper device's."""
     link = msgspec.msgpack.encode(Link(1, 0, b"", Change.CREATE, device.key))
     signed = msgspec.msgpack.encode(SignedLink(link, device.key, device.sign(_LINK, link)))
-    return verify_chain([signed])
+    chain = verify_chain([signed])
+    if paper is None:
+        return chain
+    link = _next(chain, Change.PAPER, paper.key)
+    return extend(chain, device, change=Change.PAPER, device=paper.key, co_signature=paper.sign(_CO_LINK, link))
 
 
 def _next(chain: Chain, change: Change, device: DeviceKey) -> bytes:
@@ -160,6 +166,7 @@ def verify_chain(links: list[bytes], *, account: AccountId | None = None) -> Cha
         raise VerificationError("chain.broken", why="length")
     hashes: list[bytes] = []
     devices: set[DeviceKey] = set()
+    paper: DeviceKey | None = None
     for height, raw in enumerate(links):
         try:
             signed = msgspec.msgpack.decode(raw, type=SignedLink)
@@ -173,14 +180,19 @@ def verify_chain(links: list[bytes], *, account: AccountId | None = None) -> Cha
             raise VerificationError("chain.broken", why="change", height=height)
         if height == 0:
             devices.add(device)
-        if signer not in devices:
+        if signer not in devices and signer != paper:
             raise VerificationError("chain.broken", why="signer", height=height)
         verify_signature(signer, signed.signature, _LINK + signed.link, "chain.broken")
-        if link.change is Change.ADD:
-            if signed.co_signature is None or device in devices:
+        if link.change in (Change.ADD, Change.PAPER):
+            if signed.co_signature is None or device in devices or device == paper:
                 raise VerificationError("chain.broken", why="add", height=height)
             verify_signature(device, signed.co_signature, _CO_LINK + signed.link, "chain.broken")
-            devices.add(device)
+            if link.change is Change.ADD:
+                devices.add(device)
+            elif height != 1:
+                raise VerificationError("chain.broken", why="paper", height=height)
+            else:
+                paper = device
         elif link.change is Change.REMOVE:
             if device not in devices:
                 raise VerificationError("chain.broken", why="remove", height=height)
@@ -188,7 +200,7 @@ def verify_chain(links: list[bytes], *, account: AccountId | None = None) -> Cha
         hashes.append(_hash(signed.link))
     if account is not None and hashes[0] != account:
         raise VerificationError("chain.other-account")
-    return Chain(AccountId(hashes[0]), tuple(links), tuple(hashes), frozenset(devices))
+    return Chain(AccountId(hashes[0]), tuple(links), tuple(hashes), frozenset(devices), paper)
 
 
 def prefix(chain: Chain, height: int) -> Chain:
@@ -196,18 +208,27 @@ def prefix(chain: Chain, height: int) -> Chain:
     if height >= chain.height:
         return chain
     devices: set[DeviceKey] = set()
+    paper = None
     for raw in chain.links[: height + 1]:
-        link = msgspec.msgpack.decode(msgspec.msgpack.decode(raw, type=SignedLink).link, type=Link)
-        (devices.discard if link.change is Change.REMOVE else devices.add)(DeviceKey(link.device))
-    return Chain(chain.account, chain.links[: height + 1], chain.hashes[: height + 1], frozenset(devices))
+        _, link = _opened(raw)
+        if link.change is Change.PAPER:
+            paper = DeviceKey(link.device)
+        else:
+            (devices.discard if link.change is Change.REMOVE else devices.add)(DeviceKey(link.device))
+    return Chain(chain.account, chain.links[: height + 1], chain.hashes[: height + 1], frozenset(devices), paper)
+
+
+def _opened(raw: bytes) -> tuple[SignedLink, Link]:
+    """A link that was verified."""
+    signed = msgspec.msgpack.decode(raw, type=SignedLink)
+    return signed, msgspec.msgpack.decode(signed.link, type=Link)
 
 
 def signer_of(chain: Chain, change: Change, device: bytes) -> DeviceKey | None:
     """Who signed the last link of a verified chain that did this to the device."""
     found = None
     for raw in chain.links:
-        signed = msgspec.msgpack.decode(raw, type=SignedLink)
-        link = msgspec.msgpack.decode(signed.link, type=Link)
+        signed, link = _opened(raw)
         if link.change is change and link.device == device:
             found = DeviceKey(signed.signer)
     return found
@@ -219,16 +240,34 @@ def extends(chain: Chain, known: Chain) -> bool:
 
 
 def longer(known: Chain, other: Chain) -> Chain:
-    """The longer of two chains of one account; one must be a prefix of the other.
+    """Which of two chains of one account counts (HT-M-004, HT-M-130).
 
-    :raises VerificationError: ``chain.fork`` or ``chain.other-account``
+    The longer, if the other is where it began. Of a fork: the branch whose first link the paper device signed; else the
+    one that removes who signed the other's first link, if the other does not do the same.
+
+    :raises VerificationError: ``chain.fork``: neither; ``chain.frozen``: each removes the other's signer;
+        ``chain.other-account``
     """
     if known.account != other.account:
         raise VerificationError("chain.other-account")
     shared = min(len(known.hashes), len(other.hashes))
-    if known.hashes[:shared] != other.hashes[:shared]:
-        raise VerificationError("chain.fork")
-    return known if known.height >= other.height else other
+    if known.hashes[:shared] == other.hashes[:shared]:
+        return known if known.height >= other.height else other
+    at = next(place for place in range(shared) if known.hashes[place] != other.hashes[place])
+    signers = [DeviceKey(_opened(chain.links[at])[0].signer) for chain in (known, other)]
+    by_paper = [at > 1 and signer == known.paper for signer in signers]
+    if by_paper[0] is not by_paper[1]:
+        return known if by_paper[0] else other
+    voids = [signers[1] in _removed(known, at), signers[0] in _removed(other, at)]
+    if voids[0] is voids[1]:
+        raise VerificationError("chain.frozen" if voids[0] else "chain.fork")
+    return known if voids[0] else other
+
+
+def _removed(chain: Chain, first: int) -> set[bytes]:
+    """Devices that links from this height on remove."""
+    links = (_opened(raw)[1] for raw in chain.links[first:])
+    return {link.device for link in links if link.change is Change.REMOVE}
 
 
 def _credential_text(account: bytes, device: bytes, head: bytes, height: int, leaf_key: bytes) -> bytes:

@@ -291,6 +291,8 @@ def hear_of(core: Core, chain: accounts.Chain, name: str) -> None:
     try:
         core.remember_account(chain, core.name(chain.account) or name)
     except VerificationError as error:
+        if error.code == "chain.frozen":
+            core.freeze(chain.account)
         core.emit(events.Alarm(conversation=None, code=error.code))
 
 

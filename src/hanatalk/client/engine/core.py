@@ -23,6 +23,7 @@ from hanatalk.localdb.rows import Account, Channel, Conversation, Member, Notice
 from hanatalk.wire.client import ClientConnection
 
 DAY = 86_400_000  # milliseconds
+FROZEN = "frozen "  # setting, with an account's id
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -235,11 +236,14 @@ class Core:
     def remember_account(self, chain: accounts.Chain, name: str | None = None) -> None:
         """Store a verified chain (the longer one wins) and, if it came with one, the name.
 
-        :raises VerificationError: ``chain.fork``
+        A frozen account's chain stays as it is until a person has compared the safety number (HT-M-130).
+
+        :raises VerificationError: ``chain.fork``, ``chain.frozen``
         """
         known, old = self.account(chain.account), self.chain(chain.account)
         if known is not None and old is not None:
-            chain = accounts.longer(old, chain)
+            frozen = self.db.setting(FROZEN + chain.account.hex()) is not None
+            chain = old if frozen else accounts.longer(old, chain)
         row = Account(
             chain.account,
             name if name is not None else (known.name if known else ""),
@@ -249,6 +253,15 @@ class Core:
         self.db.put(row)
         if chain.account == self.identity.account:
             self.identity = Identity(self.identity.device, chain, row.name)
+
+    def freeze(self, account: AccountId) -> None:
+        """Two of its devices removed each other: nobody can tell which is its person's (HT-M-130)."""
+        self.db.put_setting(FROZEN + account.hex(), b"1")
+        self.db.execute("UPDATE account SET verified = 0 WHERE account = ?", account)
+
+    def thaw(self, account: AccountId) -> None:
+        """A person compared the safety number."""
+        self.db.execute("DELETE FROM setting WHERE key = ?", FROZEN + account.hex())
 
     def own_relays(self) -> list[str]:
         """Relays where this profile's own channels are: its home, then the ones it falls back to."""

@@ -353,18 +353,22 @@ def _contact(core: Core, contact: syncing.Contact, now: int) -> None:
 # removing ---------------------------------------------------------------------------------------------------------
 
 
-def remove(core: Core, device: DeviceKey, now: int) -> None:
+def remove(core: Core, device: DeviceKey, now: int, *, by: accounts.Device | None = None) -> None:
     """Remove a sibling: the account's group orders the link, then every conversation commits (HT-M-127).
 
-    :raises UsageError: ``device.unknown``, ``device.own``
+    :param by: the paper device; None: this one
+    :raises UsageError: ``device.unknown``, ``device.own``, ``paper.other``
     """
+    if by is not None and by.key != core.identity.chain.paper:
+        raise UsageError("paper.other")
     if device == core.identity.device.key:
         raise UsageError("device.own")
     row = siblings.group(core)
     if device not in core.identity.chain.devices or row is None:
         raise UsageError("device.unknown", device=device.hex()[:8])
     with core.transaction():
-        chain = accounts.extend(core.identity.chain, core.identity.device, change=accounts.Change.REMOVE, device=device)
+        signer = by or core.identity.device
+        chain = accounts.extend(core.identity.chain, signer, change=accounts.Change.REMOVE, device=device)
         core.db.put_setting(additions.CANDIDATE, msgspec.msgpack.encode(list(chain.links)))
         core.db.put_setting(REMOVING, device)
         commits.want(core, row.conversation, IntentKind.DEVICES, now)

@@ -66,18 +66,25 @@ def check_name(name: str) -> str:
 
 
 def create(
-    database: Database, *, name: str, relay: str, fallbacks: Sequence[str] = (), access_pass: bytes | None = None
+    database: Database,
+    *,
+    name: str,
+    relay: str,
+    fallbacks: Sequence[str] = (),
+    access_pass: bytes | None = None,
+    paper: bytes | None = None,
 ) -> Identity:
     """Fill a new local database: device key, account (its sigchain's first link), name, relays.
 
     :param fallbacks: where new conversations go when `relay` is gone; :param access_pass: of `relay`
+    :param paper: seed of a paper device (HT-M-131), 32 bytes; it is kept nowhere
     :raises UsageError: ``name.invalid``, ``relay.too-many``
     """
     if len(fallbacks) >= invites.OWN_RELAYS:
         raise UsageError("relay.too-many", most=invites.OWN_RELAYS)
     name = check_name(name)
     device = accounts.Device(accounts.new_seed())
-    chain = accounts.create(device)
+    chain = accounts.create(device, accounts.Device(paper) if paper is not None else None)
     with database.transaction():
         database.put_setting("device-seed", device.seed)
         database.put_setting("account", chain.account)
@@ -370,11 +377,14 @@ class Engine:
     def devices(self) -> calls.DeviceList:
         return roll.device_list(self._core)
 
-    def remove_device(self, wanted: str, now: int) -> str:
-        """:raises UsageError: ``device.unknown``, ``name.ambiguous``, ``device.own``"""
+    def remove_device(self, wanted: str, now: int, *, paper: bytes | None = None) -> str:
+        """:param paper: seed of the account's paper device: its removal outranks what others do at the same time
+
+        :raises UsageError: ``device.unknown``, ``name.ambiguous``, ``device.own``, ``paper.other``
+        """
         now = self._at(now)
         device = devices.resolve(self._core, wanted)
-        devices.remove(self._core, device, now)
+        devices.remove(self._core, device, now, by=accounts.Device(paper) if paper is not None else None)
         self._follow_up(now)
         return device.hex()
 

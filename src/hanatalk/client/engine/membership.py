@@ -45,8 +45,8 @@ def agreed_chains(
         before = found.get(chain.account)
         if before is None:
             raise VerificationError("commit.not-allowed", why="chains")
-        if not accounts.extends(chain, before):
-            raise VerificationError("chain.fork")
+        if accounts.longer(before, chain) is before and chain.hashes != before.hashes:
+            raise VerificationError("chain.fork")  # it is older, or a branch that does not count (HT-M-130)
         found[chain.account] = chain
     return found
 

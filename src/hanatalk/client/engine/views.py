@@ -284,6 +284,7 @@ def safety(core: Core, row: Conversation, *, confirm: bool) -> calls.Safety:
     if confirm:
         with core.transaction():
             core.db.execute("UPDATE account SET verified = 1 WHERE account = ?", other)
+            core.thaw(other)
     known = core.account(other)
     return calls.Safety(
         safety_number=keys.safety_number(core.identity.account, other), verified=bool(known and known.verified)

@@ -313,8 +313,8 @@ class Owner:
                 engine.approve_confirm(yes=yes, now=now())
             case calls.ApproveState(seen=seen, wait=wait):
                 await self._until(lambda: engine.approving().state != seen, wait, needs=set())
-            case calls.RemoveDevice(device=device):
-                return calls.DeviceRemoved(device=engine.remove_device(device, now()))
+            case calls.RemoveDevice(device=device, paper=paper):
+                return calls.DeviceRemoved(device=engine.remove_device(device, now(), paper=paper))
             case calls.Devices():
                 return engine.devices()
         if isinstance(call, calls.Link | calls.LinkState | calls.LinkConfirm):

@@ -54,12 +54,14 @@ def create_profile(
     passphrase: str | None,
     access_pass: bytes | None = None,
     cost: KdfCost | None = None,
+    paper: bytes | None = None,
 ) -> ProfileMade:
     """Make a profile in `home`; no network. What a crash left of an earlier try is replaced.
 
     :param passphrase: None: the key is kept in the keyring or, without one, in a file
     :param fallbacks: relays where new conversations go when `relay` is gone
     :param access_pass: of `relay`, if it asks for one
+    :param paper: seed of a paper device, 32 random bytes that the caller shows to the person and forgets (HT-M-131)
     :param cost: of the passphrase; None: calibrated to about a second. Only tests lower it
     :raises ProfileError: ``profile.exists``; :raises UsageError: ``name.invalid``, ``relay.url``, ``relay.twice``,
         ``relay.too-many``
@@ -77,7 +79,8 @@ def create_profile(
             cost = calibrate(time.perf_counter)
         unlocked = vault.create(passphrase=passphrase, cost=cost)
         try:
-            made = _fill(home, unlocked.key, name=name, relays=[relay, *fallbacks], access_pass=access_pass)
+            relays = [relay, *fallbacks]
+            made = _fill(home, unlocked.key, name=name, relays=relays, access_pass=access_pass, paper=paper)
         except BaseException:
             vault.destroy()
             raise
@@ -86,12 +89,15 @@ def create_profile(
     )
 
 
-def _fill(home: Path, key: bytes, *, name: str, relays: list[str], access_pass: bytes | None) -> engine.Identity:
+def _fill(
+    home: Path, key: bytes, *, name: str, relays: list[str], access_pass: bytes | None, paper: bytes | None
+) -> engine.Identity:
     """Make the database under another name: one that has its own name has somebody in it (HT-S-084)."""
     passing = home / f"{FILE}.new"
     database = Database(passing, key)
     try:
-        made = engine.create(database, name=name, relay=relays[0], fallbacks=relays[1:], access_pass=access_pass)
+        first, *rest = relays
+        made = engine.create(database, name=name, relay=first, fallbacks=rest, access_pass=access_pass, paper=paper)
         if not database.empty_log():
             raise StorageError("storage.busy")
     finally:
