@@ -294,6 +294,7 @@ class Placed(Row, frozen=True):
     erase_token: bytes
     at: int
     wanted: int = 0
+    shown: int = 0
 
     def __repr__(self) -> str:
         return f"Placed(number={self.number}, seq={self.seq}, …)"

@@ -17,7 +17,7 @@ from hanatalk.client.engine.bulk import Bulk
 from hanatalk.client.engine.clock import Clock
 from hanatalk.client.engine.indexing import Index
 from hanatalk.errors import StorageError
-from hanatalk.ids import AccountId, ChannelId, ConversationId, DeviceKey, EntryId, Incarnation, ReaderId
+from hanatalk.ids import AccountId, ChannelId, ConversationId, DeviceKey, EntryId, Incarnation, MessageId, ReaderId
 from hanatalk.localdb.database import Database
 from hanatalk.localdb.rows import Account, Channel, Conversation, Member, Notice
 from hanatalk.wire.client import ClientConnection
@@ -76,6 +76,12 @@ class Link:
         self.rescan = True  # the channel table changed: look for channels to open
         self.retry_at = 0  # after a refusal by limits: nothing is asked of this relay before
         self.unsigned: set[ChannelId] = set()  # the relay said that it no longer knows the hash: commits go without
+        self.heads: dict[ChannelId, int] = {}  # up to which seq everything was shown, as CAUGHT_UP named it
+        self.looked_for: set[int | None] = (
+            set()
+        )  # rows of `placed` whose channel was opened anew: they did not come back
+        self.dropping: set[ChannelId] = set()  # said: an entry that was stored is not there any more
+        self.tries: dict[MessageId, int] = {}  # how often such a message was published again
         self.readings: dict[ChannelId, int] = {}  # how often a log was read again because something was missing
         self.bulk = Bulk()
 

@@ -19,6 +19,7 @@ from hanatalk.client.engine import (
     content,
     devices,
     downloads,
+    echoes,
     enclosing,
     expiry,
     gaps,
@@ -127,6 +128,7 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
     own = outbox.sent_as(core, channel.channel, event.entry)
     if own is not None and own.kind != OutboxKind.COMMIT:
         sending.stored(core, own, event.seq, now)  # the answer was lost, the entry was not
+        echoes.shown(core, channel.channel, event.seq)
         if own.kind != OutboxKind.PIECE:
             return
     if row.state in (ConversationState.BROKEN, ConversationState.REMOVED):

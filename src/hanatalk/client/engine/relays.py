@@ -7,6 +7,7 @@ from hanatalk.client.engine import (
     beginning,
     commits,
     devices,
+    echoes,
     enclosing,
     gaps,
     going,
@@ -63,6 +64,8 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
         if after_hole is holes.Found.READ_AGAIN:
             return
         counts = after_hole is holes.Found.NOTHING or not event.commit
+        if _reads_on(core, event):
+            echoes.came(core, link, event, now)
         seq = receiving.entry(core, event, now, counts=counts)
         if not counts:
             holes.pass_over(core, event)
@@ -81,10 +84,12 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
             starts.stored(core, frame, event.seq, now)
         elif frame is not None and frame.stored_seq is None:
             sending.stored(core, frame, event.seq, now)
+            echoes.stored(core, link, frame, event.seq, now)
     elif isinstance(event, wire.CaughtUp):
         if event.channel_id in link.opened:
             link.caught_up.add(event.channel_id)
             _not_there(core, event.channel_id, "<=", event.seq)
+            echoes.read_to(core, link, event.channel_id, event.seq, now)
             holes.look(core, link, event.channel_id, now)
             _behind(core, link, event.channel_id, now)
             starts.read(core, event.channel_id, now)
@@ -103,6 +108,12 @@ def take_event(core: Core, url: str, link: Link, event: wire.Event, now: int) ->
         _refused(core, link, event, now)
     elif isinstance(event, wire.HelloAnswered):
         _hello(core, url, link, event, now)
+
+
+def _reads_on(core: Core, event: wire.EntryReceived) -> bool:
+    """It is read for the first time, or once more because something was missing."""
+    channel = core.channel(event.channel_id)
+    return channel is not None and channel.closed != Closed.CLOSED and event.seq > channel.cursor
 
 
 def _hello(core: Core, url: str, link: Link, event: wire.HelloAnswered, now: int) -> None:
@@ -133,6 +144,8 @@ def _opened(core: Core, link: Link, event: wire.ChannelOpened, now: int) -> None
     ):
         core.db.execute(named, event.turn, channel.channel, event.turn)
     _not_there(core, channel.channel, ">", event.head)
+    if channel.incarnation == event.incarnation:
+        echoes.opened(core, link, channel.channel, event.head, now)
     if channel.closed == Closed.CLOSED:
         return
     cursor = channel.cursor
@@ -339,6 +352,7 @@ def due(core: Core, now: int) -> None:
     """What time asks for: statements, receipts, requests, commits. Only where the channels are caught up."""
     starts.due(core, now)
     resync.due(core, now)
+    echoes.due(core, now)
     linking.due(core, now)
     devices.due(core, now)
     receipts.publish_due(core, now)
@@ -404,6 +418,7 @@ def next_due(core: Core, now: int) -> int | None:
         *(link.retry_at for link in core.links.values()),
         *(at + commits.RECEIPT_WAIT for link in core.links.values() for at in link.asked_at.values()),
         *resync.next_due(core),
+        *echoes.next_due(core),
         receipts.next_publish(core),
         *transfers.next_due(core),
         starts.next_due(core),
