@@ -9,7 +9,7 @@ from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.looks import same_look
 from hanatalk.errors import UsageError
 from hanatalk.ids import AccountId, ConversationId
-from hanatalk.localdb.rows import Change, Conversation, ConversationState, Intent, IntentKind
+from hanatalk.localdb.rows import Change, ChangeKind, Conversation, ConversationState, Intent, IntentKind
 
 
 def carry_out(core: Core, call: calls.GroupCall, relays: list[str], now: int) -> ConversationId:
@@ -50,7 +50,7 @@ def _flag(before: int, right: policy.Right, wanted: bool | None) -> int:
 
 def waiting(core: Core, conversation: ConversationId) -> bool:
     """Whether something that was asked for still waits for a commit, or for what follows it."""
-    if core.db.first(Change, "conversation = ?", conversation) is not None:
+    if core.db.first(Change, "conversation = ? AND kind != ?", conversation, ChangeKind.LEFT) is not None:
         return True
     if core.db.first(Intent, "conversation = ? AND kind = ?", conversation, IntentKind.CHANGE) is not None:
         return True

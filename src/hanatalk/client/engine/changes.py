@@ -88,6 +88,8 @@ def _take_in(core: Core, row: Conversation, folded: Folded, change: Change, suit
             if set(leaves) & set(folded.removes):
                 return "later"
             return _add(core, members, folded, account, suite, now)
+        if kind is ChangeKind.LEFT and leaves and (account == core.identity.account or not admin):
+            return "later"  # for whoever is an admin then
         if account == core.identity.account or not admin:
             return "not-allowed"
         if any(adding.account == account for adding in folded.adds):
@@ -243,6 +245,12 @@ def tell(
             row.conversation,
         )
     for account in sorted(were - are):
+        core.db.execute(
+            "DELETE FROM change WHERE conversation = ? AND kind = ? AND account = ?",
+            row.conversation,
+            ChangeKind.LEFT,
+            account,
+        )
         left = events.MemberLeft(
             conversation=conversation, account=account.hex(), name=core.name(account), by=core.name(by)
         )

@@ -423,6 +423,8 @@ def _merged(
     if agreed.kind is policy.Kind.GROUP:
         now_in = {member.account for member in core.members(conversation)}
         changes.tell(core, row, before=(old, people), after=(agreed, now_in), by=by, now=now)
+        if agreed.is_admin(core.identity.account) and not old.is_admin(core.identity.account):
+            want(core, conversation, IntentKind.CHANGE, now + RETRY)  # others may have asked to leave before
 
 
 def refresh_roster(core: Core, conversation: ConversationId, group: mls.Group) -> None:

@@ -25,12 +25,14 @@ from hanatalk.errors import UsageError
 from hanatalk.ids import AccountId, ConversationId
 from hanatalk.localdb.rows import (
     Adding,
+    Change,
     ChangeKind,
     Closed,
     Conversation,
     ConversationState,
     IntentKind,
     Member,
+    Message,
     PendingWelcome,
     Purpose,
 )
@@ -216,12 +218,46 @@ def leave(core: Core, row: Conversation, now: int) -> None:
 def asked_to_leave(core: Core, row: Conversation, sender: Member, now: int) -> None:
     """A member asked to be removed: if this is an admin's device, it sees to it, each a little later than the one
     before."""
-    agreed = policy.of(row.policy)
-    if not agreed.is_admin(core.identity.account) or sender.account == core.identity.account:
-        return
+    agreed, own = policy.of(row.policy), core.identity.account
     changes.want(core, row.conversation, ChangeKind.LEFT, sender.account)
-    place = agreed.admins.index(core.identity.account)
-    commits.want(core, row.conversation, IntentKind.CHANGE, now + LEAVE_PAUSE * (1 + place))
+    if not agreed.is_admin(own) or sender.account == own:
+        return  # whoever becomes an admin sees to it
+    if row.state == ConversationState.LEAVING:
+        rows = core.db.find(Change, "conversation = ? AND kind = ?", row.conversation, ChangeKind.LEFT)
+        if set(agreed.admins) - {change.account for change in rows} - {own}:
+            return
+        _stay(core, row, now)  # every admin wants to leave: one of them cannot
+    see_to_leaving(core, row.conversation, agreed, now)
+
+
+def see_to_leaving(core: Core, conversation: ConversationId, agreed: policy.Policy, now: int) -> None:
+    """An admin's device carries out what others asked for, each admin a little later than the one before."""
+    if core.db.value("SELECT 1 FROM change WHERE conversation = ? AND kind = ?", conversation, ChangeKind.LEFT):
+        place = agreed.admins.index(core.identity.account)
+        commits.want(core, conversation, IntentKind.CHANGE, now + LEAVE_PAUSE * (1 + place))
+
+
+def _stay(core: Core, row: Conversation, now: int) -> None:
+    """Leaving came to nothing: there would be no admin."""
+    core.db.execute(
+        "UPDATE conversation SET state = ? WHERE conversation = ?", ConversationState.JOINED, row.conversation
+    )
+    name = core.name(core.identity.account)
+    void = events.ChangeVoid(conversation=row.conversation.hex(), change="leave", name=name, why="last-admin")
+    core.notice(void, now, row.conversation)
+
+
+def leave_again(core: Core, row: Conversation, now: int) -> None:
+    """No admin has seen to it while a relay kept the request: ask again."""
+    asked = core.db.find(
+        Message,
+        "conversation = ? AND device = ? AND counter = ? AND stored_at <= ?",
+        row.conversation,
+        core.identity.device.key,
+        row.counter,
+        now - sending.RELAY_KEEPS,
+    )
+    sending.publish_again(core, row.conversation, asked, now)
 
 
 def removed(core: Core, conversation: ConversationId, now: int) -> None:
@@ -256,7 +292,9 @@ def carried_out(core: Core, conversation: ConversationId, now: int) -> None:
     pending = core.db.first(PendingWelcome, "conversation = ?", conversation)
     core.db.execute("DELETE FROM adding WHERE conversation = ?", conversation)
     core.db.execute("DELETE FROM pending_welcome WHERE conversation = ?", conversation)
-    if core.db.value("SELECT 1 FROM change WHERE conversation = ?", conversation):
+    if core.db.value(
+        "SELECT 1 FROM change WHERE conversation = ? AND kind != ?", conversation, ChangeKind.LEFT
+    ) or policy.of(core.conversation(conversation).policy).is_admin(core.identity.account):
         commits.want(core, conversation, IntentKind.CHANGE, now)  # what had to wait for this commit
     if pending is None or not adding:
         return

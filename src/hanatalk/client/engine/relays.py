@@ -11,6 +11,7 @@ from hanatalk.client.engine import (
     enclosing,
     gaps,
     going,
+    groups,
     history,
     holes,
     invites,
@@ -451,6 +452,8 @@ def chores(core: Core, now: int) -> None:
             Purpose.INVITE,
             sure - sending.GIVE_UP,
         )
+        for row in core.db.find(Conversation, "state = ?", ConversationState.LEAVING):
+            groups.leave_again(core, row, now)
         core.db.execute("DELETE FROM kept WHERE owner IN (SELECT invite FROM invite WHERE expires_at < ?)", sure)
         for (ref,) in core.db.tuples(
             "SELECT ref FROM key_package WHERE used = 0 AND expires_at < ?", sure - sending.GIVE_UP

@@ -141,8 +141,9 @@ def _counted(core: Core, frame: Outgoing, now: int) -> None:
     core.counted.add(frame.relay)
     for (conversation,) in core.db.tuples(
         "SELECT conversation.conversation FROM conversation JOIN channel ON channel.channel = conversation.channel "
-        "WHERE state = ? AND relay = ?",
+        "WHERE state IN (?, ?) AND relay = ?",
         ConversationState.JOINED,
+        ConversationState.LEAVING,
         frame.relay,
     ):
         if isinstance(conversation, bytes):
