@@ -1,4 +1,4 @@
-"""Any number of members commit at once and come to one history; each change is made once or said to be void (T-029)."""
+"""Any number of members commit at once, come to one history; each change is made or void (T-029, HT-M-091)."""
 
 import contextlib
 import functools

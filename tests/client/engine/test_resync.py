@@ -279,7 +279,7 @@ def _request(pair: Pair, person: Person, **changes: object) -> tuple[statements.
     """What `person` last said, changed and signed again, as its entry's body."""
     mine = person.engine._core.db.value("SELECT last FROM resync WHERE conversation = ?", _id(pair))
     assert isinstance(mine, bytes)
-    said, _ = statements.parse(mine, _id(pair))
+    said, _ = statements.parse(mine)
     said = msgspec.structs.replace(said, **changes)
     return said, statements.sign(said, person.engine._core.identity.device)
 
@@ -417,7 +417,6 @@ def test_while_rejoining_nothing_of_the_conversation_leaves(pair: Pair) -> None:
 
 def test_statements_are_strict() -> None:
     """HT-M-055: anything else is refused, never another error."""
-    conversation = ConversationId(os.urandom(16))
     for raw in (b"", b"\xc1", os.urandom(100), msgspec.msgpack.encode([1, 2]), msgspec.msgpack.encode([b"", b""])):
         with pytest.raises((ContentError, VerificationError)):
-            statements.parse(raw, conversation)
+            statements.parse(raw)

@@ -48,6 +48,8 @@ def begin(
     commits.start_era(core, conversation, secret, agreed.relays, epoch=group.epoch, now=now)
     if agreed.kind is not policy.Kind.GROUP:
         resync.begin(core, conversation, resync_secret or resync.first_secret(group), agreed.relays, now)
+    else:  # its members find each other where they talk in twos (HT-M-092)
+        core.db.execute("INSERT OR IGNORE INTO resync (conversation, exported) VALUES (?, ?)", conversation, b"")
 
 
 def greet(core: Core, conversation: ConversationId, agreed: policy.Policy, now: int) -> None:

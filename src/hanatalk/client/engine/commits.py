@@ -152,6 +152,7 @@ def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, sho
             core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind)
             return
     people = additions.people(core, row, members, devices)
+    people |= _person(core, row, again)
     if folded is not None:
         people |= changes.people(core, folded)
     context = content.CommitContext(
@@ -205,6 +206,15 @@ def spoilt(core: Core, row: Conversation, now: int) -> None:
     core.db.execute(
         "UPDATE intent SET not_before = max(not_before, ?) WHERE conversation = ?", now + RETRY, row.conversation
     )
+
+
+def _person(core: Core, row: Conversation, again: Readmission | None) -> dict[AccountId, content.Person]:
+    """Whose leaf is replaced: in a group the commit brings its chain (HT-M-083)."""
+    if again is None or row.kind != policy.Kind.GROUP:
+        return {}
+    account = next(member.account for member in core.members(row.conversation) if member.device == again.device)
+    chain = core.chain(account)
+    return {account: content.Person(list(chain.links), core.name(account))} if chain is not None else {}
 
 
 def _to_readmit(core: Core, row: Conversation, intent: Intent) -> Readmission | None:
@@ -274,6 +284,8 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
             row.conversation,
         )
         changes.lost_race(core, row.conversation)
+    for added in staged.adds:  # somebody else was faster
+        _no_more_needed(core, row, DeviceKey(accounts.read_credential(added.credential).device))
     for person in context.people:
         hear_of(core, accounts.verify_chain(person.chain), person.name)
     if context.new_era:
@@ -283,6 +295,12 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
     by = members[staged.sender].account
     _merged(core, row, group, committer=staged.sender, by=by, secret=secret, channel=channel, seq=seq, now=now)
     return True
+
+
+def _no_more_needed(core: Core, row: Conversation, device: DeviceKey) -> None:
+    """A device is a member again by another's commit: its request is answered (HT-M-059)."""
+    if core.db.execute("DELETE FROM readmission WHERE conversation = ? AND device = ?", row.conversation, device):
+        core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, IntentKind.READMIT)
 
 
 def hear_of(core: Core, chain: accounts.Chain, name: str) -> None:

@@ -6,8 +6,6 @@ from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine import (
     accounts,
-    additions,
-    annexes,
     beginning,
     changes,
     commits,
@@ -15,10 +13,10 @@ from hanatalk.client.engine import (
     devices,
     judging,
     keeping,
-    key_packages,
     policy,
     receipts,
     sending,
+    welcoming,
 )
 from hanatalk.client.engine.core import Core
 from hanatalk.errors import UsageError
@@ -299,17 +297,8 @@ def carried_out(core: Core, conversation: ConversationId, now: int) -> None:
     if pending is None or not adding:
         return
     members = core.members(conversation)
-    enclosed = key_packages.Enclosed(
-        1,
-        pending.welcome,
-        list(core.identity.chain.links),
-        core.group(conversation).ratchet_tree(),
-        additions.all_people(core, members),
-    )
     row = core.conversation(conversation)
-    kind, body = annexes.body_of(core, conversation, policy.of(row.policy).relays[0], enclosed)
     for each in adding:
         changes.used(core, each)
-        at = policy.parse_welcome_at(mls.key_package_inspect(each.key_package).extensions)
-        key_packages.leave(core, conversation, at, body, kind)
+    welcoming.leave(core, row, [each.key_package for each in adding], pending.welcome)
     receipts.due(core, row, now, len(members))  # so that the joiners soon hear somebody (HT-M-087)

@@ -51,6 +51,14 @@ def join(
     if not set(agreed.admins) <= people or len(staged.members) < 2 or not agreed.name:
         raise ContentError("welcome.refused", why="members")
     known = core.db.first(Conversation, "conversation = ?", conversation)
+    if known is not None and known.state in (ConversationState.BROKEN, ConversationState.ARRIVING):
+        resync.check_welcome(core, known, package.ref, agreed, people)
+        _remember(core, enclosed, people)
+        resync.back(core, known, *staged.join(), agreed, now)
+        core.db.execute("UPDATE key_package SET used = 1 WHERE ref = ?", package.ref)
+        core.db.mls_delete(package.ref)
+        core.db.execute("UPDATE channel SET closed = 1 WHERE owner = ?", package.ref)
+        return
     if known is not None and not _welcome_again(core, known):
         return
     group, writes = staged.join()

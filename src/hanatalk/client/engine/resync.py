@@ -1,4 +1,4 @@
-"""Coming back into a conversation that this device can no longer follow (HT-M-054 … HT-M-062).
+"""Coming back into a conversation that this device can no longer follow (HT-M-054 … HT-M-062, HT-M-092).
 
 What is said in the resync channel makes nothing valid by itself: a member's commit and its Welcome bring a device back.
 """
@@ -7,7 +7,19 @@ import secrets
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import commits, key_packages, keys, outbox, policy, receipts, sealing, sending, statements
+from hanatalk.client.engine import (
+    acquaintances,
+    commits,
+    key_packages,
+    keys,
+    outbox,
+    policy,
+    receipts,
+    sealing,
+    sending,
+    statements,
+    welcoming,
+)
 from hanatalk.client.engine.core import DAY, Core, new_reader
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import AccountId, ConversationId
@@ -35,6 +47,7 @@ KEY_PACKAGE_LIFETIME = 30 * DAY
 ANSWERS_PER_DAY = 8  # requests of one device that are carried out
 GRACE = 10_000  # milliseconds that a commit on its way has before a later epoch elsewhere counts
 STATE_LEAST, STATE_MOST = 60_000, 6 * HOUR  # milliseconds between two statements about where this device stands
+ANSWER_PAUSE, ANSWER_PLACES = 400, 32  # milliseconds: not all members of a group answer a request at once
 UNREADABLE_LIMIT = 3  # members' entries in a row that do not decrypt
 UPDATE_AFTER = 1_000  # milliseconds
 
@@ -75,7 +88,6 @@ def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
     own = outbox.sent_as(core, channel.channel, event.entry)
     if own is not None:
         sending.stored(core, own, event.seq, now)
-    conversation = ConversationId(channel.owner)
     try:
         kind, body = sealing.unseal(
             channel.seal_key,
@@ -86,7 +98,11 @@ def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
         )
         if kind is not sealing.BodyKind.STATEMENT:
             return
-        said, signed = statements.parse(body, conversation)
+        said, signed = statements.parse(body)
+        about = acquaintances.spoken_of(core, channel, said.conversation)
+        if about is None:
+            return
+        conversation = about.conversation
         if said.device == core.identity.device.key:
             statements.verify(said, signed, core.identity.account)
             core.db.execute(
@@ -106,9 +122,10 @@ def entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> None:
 
 def forgotten(core: Core, channel: Channel) -> None:
     """The relay lost what was said: say the last again, as it was."""
-    mine = _mine(core, ConversationId(channel.owner))
-    if mine is not None and mine.last is not None:
-        _post(core, channel, mine.last)
+    for conversation in (ConversationId(channel.owner), *acquaintances.groups_of(core, channel)):
+        mine = _mine(core, conversation)
+        if mine is not None and mine.last is not None:
+            _post(core, core.conversation(conversation), channel, mine.last)
 
 
 # doubts ----------------------------------------------------------------------------------------------------------
@@ -182,7 +199,9 @@ def _ask(core: Core, row: Conversation, mine: Resync, now: int) -> None:
     relays = policy.parse([(policy.EXTENSION, row.policy)]).relays
     relay = next((each for each in relays if (link := core.links.get(each.url)) and link.ready), relays[0])
     _close_request(core, mine)
-    package = key_packages.make(core, relay, expires_at=core.clock.wall(now) + KEY_PACKAGE_LIFETIME, now=now)
+    suite = core.group(row.conversation).suite
+    expires_at = core.clock.wall(now) + KEY_PACKAGE_LIFETIME
+    package = key_packages.make(core, relay, expires_at=expires_at, now=now, suite=suite)
     number = state(core, row, now, key_package=package)
     core.db.execute(
         "UPDATE resync SET key_package = ?, request = ?, asked = asked + 1, asked_at = ?, ask_at = ? "
@@ -211,12 +230,6 @@ def state(core: Core, row: Conversation, now: int, *, key_package: KeyPackage | 
         return 0
     group = core.group(conversation)
     number = max(mine.number + 1, now)
-    known = []
-    for member in core.members(conversation):
-        if member.leaf != row.own_leaf:
-            said = core.db.first(Statement, "conversation = ? AND device = ?", conversation, member.device)
-            highest = receipts.stream(core, conversation, member.device).highest
-            known.append(statements.Known(member.device, highest, said.number if said else 0))
     body = statements.sign(
         statements.Statement(
             1,
@@ -226,19 +239,31 @@ def state(core: Core, row: Conversation, now: int, *, key_package: KeyPackage | 
             group.epoch,
             statements.authenticator(group.epoch_authenticator),
             policy.parse([(policy.EXTENSION, row.policy)]).relays[0].key,
-            known,
+            _known(core, row),
             key_package.key_package if key_package else None,
             list(core.identity.chain.links),
         ),
         core.identity.device,
     )
     core.db.execute("UPDATE resync SET number = ?, last = ? WHERE conversation = ?", number, body, conversation)
-    for channel in _channels(core, conversation):
-        _post(core, channel, body)
+    for channel in acquaintances.channels(core, conversation):
+        _post(core, row, channel, body)
     return number
 
 
-def _post(core: Core, channel: Channel, body: bytes) -> None:
+def _known(core: Core, row: Conversation) -> list[statements.Known]:
+    """What is known of the other devices; in a large group of those that said something, then of some more."""
+    conversation = row.conversation
+    said = {each.device: each.number for each in core.db.find(Statement, "conversation = ?", conversation)}
+    others = [member.device for member in core.members(conversation) if member.leaf != row.own_leaf]
+    others.sort(key=lambda device: device not in said)
+    return [
+        statements.Known(device, receipts.stream(core, conversation, device).highest, said.get(device, 0))
+        for device in others[: statements.KNOWN_LIMIT]
+    ]
+
+
+def _post(core: Core, row: Conversation, channel: Channel, body: bytes) -> None:
     sealed = sealing.seal(
         channel.seal_key,
         channel.channel,
@@ -246,11 +271,10 @@ def _post(core: Core, channel: Channel, body: bytes) -> None:
         kind=sealing.BodyKind.STATEMENT,
         body=body,
     )
-    core.db.execute("DELETE FROM outbox WHERE channel = ?", channel.channel)  # what it says is said better now
+    owner = acquaintances.frame_owner(channel.channel, row)
+    core.db.execute("DELETE FROM outbox WHERE owner = ?", owner)  # what it says is said better now
     core.db.insert(
-        sending.frame_for(
-            channel, kind=OutboxKind.STATEMENT, owner=channel.channel, entry=sealed, entry_class=EntryClass.CONTROL
-        )
+        sending.frame_for(channel, kind=OutboxKind.STATEMENT, owner=owner, entry=sealed, entry_class=EntryClass.CONTROL)
     )
 
 
@@ -299,7 +323,7 @@ def next_due(core: Core) -> list[int]:
 def _heard_out(core: Core, row: Conversation) -> bool:
     """What stands in the resync channel is read wherever it can be; so is the era, if it still matters."""
     reached = False
-    for channel in _channels(core, row.conversation):
+    for channel in acquaintances.channels(core, row.conversation):
         link = core.links.get(channel.relay)
         if link is not None and link.ready:
             if channel.channel not in link.caught_up:
@@ -327,6 +351,8 @@ def _judge(core: Core, row: Conversation, said: Statement, now: int) -> None:
         about = statement.of(core.identity.device.key)
         if about is not None and about.number >= mine.request and statement.authenticator == mine.back:
             _settled(core, row, mine, about.highest, now)
+    elif row.kind == policy.Kind.GROUP:
+        return  # somebody else asks too: one who stands well will answer both
     elif row.state == ConversationState.ARRIVING:
         lost(core, row.conversation, "conversation.both-lost", now)
     elif None not in (statement.key_package, mine.key_package) and core.identity.device.key < said.device:
@@ -344,7 +370,10 @@ def _compare(core: Core, row: Conversation, said: Statement, statement: statemen
         ask = statement.epoch > row.epoch
         code = "conversation.behind"
     elif statement.authenticator != statements.authenticator(core.group(conversation).epoch_authenticator):
+        own = statements.authenticator(core.group(conversation).epoch_authenticator)
         ask = core.identity.device.key > said.device
+        if row.kind == policy.Kind.GROUP:  # all of one side ask, whoever they heard it from (HT-M-092)
+            ask = own > statement.authenticator
         code = "conversation.forked"
     else:
         return
@@ -412,7 +441,8 @@ def _readmit(core: Core, row: Conversation, said: Statement, key_package: bytes,
         said.device,
     )
     core.db.put(Readmission(conversation, said.device, key_package))
-    commits.want(core, conversation, IntentKind.READMIT, now)
+    place = row.own_leaf % ANSWER_PLACES if row.kind == policy.Kind.GROUP else 0
+    commits.want(core, conversation, IntentKind.READMIT, now + ANSWER_PAUSE * place)
 
 
 def readmitted(core: Core, conversation: ConversationId, now: int) -> None:
@@ -423,9 +453,12 @@ def readmitted(core: Core, conversation: ConversationId, now: int) -> None:
     core.db.execute("DELETE FROM readmission WHERE conversation = ?", conversation)
     row = core.conversation(conversation)
     at = policy.parse_welcome_at(mls.key_package_inspect(wanted.key_package).extensions)
-    core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", conversation, OutboxKind.WELCOME)
-    core.db.execute("DELETE FROM kept WHERE owner = ?", conversation)
-    key_packages.leave_welcome(core, conversation, at, wanted.welcome)
+    if row.kind == policy.Kind.GROUP:
+        welcoming.leave(core, row, [wanted.key_package], wanted.welcome)
+    else:
+        core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", conversation, OutboxKind.WELCOME)
+        core.db.execute("DELETE FROM kept WHERE owner = ?", conversation)
+        key_packages.leave_welcome(core, conversation, at, wanted.welcome)
     state(core, row, now)
     members = core.members(conversation)
     receipts.tell_again(core, conversation)
@@ -456,6 +489,10 @@ def check_welcome(
     before = policy.parse([(policy.EXTENSION, row.policy)])
     if row.state == ConversationState.JOINED or mine is None or mine.key_package != key_package:
         raise ContentError("welcome.refused", why="group")
+    if row.kind == policy.Kind.GROUP:  # meanwhile others may have come and gone, or become admins
+        if not all(relay in before.relays for relay in agreed.relays):
+            raise ContentError("welcome.refused", why="policy")
+        return
     if people != {member.account for member in core.members(row.conversation)}:
         raise ContentError("welcome.refused", why="members")
     if agreed.admins != before.admins or not all(relay in before.relays for relay in agreed.relays):
@@ -544,7 +581,3 @@ def _settled(core: Core, row: Conversation, mine: Resync, highest: int, now: int
 
 def _mine(core: Core, conversation: ConversationId) -> Resync | None:
     return core.db.first(Resync, "conversation = ?", conversation)
-
-
-def _channels(core: Core, conversation: ConversationId) -> list[Channel]:
-    return core.db.find(Channel, "owner = ? AND purpose = ? AND closed = 0", conversation, Purpose.RESYNC)

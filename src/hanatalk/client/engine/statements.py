@@ -7,7 +7,7 @@ import msgspec
 
 from hanatalk.client.engine import accounts, content
 from hanatalk.errors import ContentError, VerificationError
-from hanatalk.ids import AccountId, ConversationId, DeviceKey
+from hanatalk.ids import AccountId, DeviceKey
 
 KNOWN_LIMIT = 256  # other devices
 _STATEMENT = b"hana statement/1"
@@ -70,18 +70,13 @@ def decode(raw: bytes) -> Statement:
         raise ContentError("entry.damaged") from None
 
 
-def parse(body: bytes, conversation: ConversationId) -> tuple[Statement, Signed]:
-    """Parse only.
-
-    :raises ContentError: ``entry.damaged``; :raises VerificationError: ``statement.refused``: of another conversation
-    """
+def parse(body: bytes) -> tuple[Statement, Signed]:
+    """Parse only. :raises ContentError: ``entry.damaged``"""
     try:
         signed = msgspec.msgpack.decode(body, type=Signed)
     except content.MALFORMED:
         raise ContentError("entry.damaged") from None
     statement = decode(signed.statement)
-    if statement.conversation != conversation:
-        raise VerificationError("statement.refused", why="conversation")
     return statement, signed
 
 

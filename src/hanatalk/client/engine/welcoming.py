@@ -1,0 +1,21 @@
+"""What those who are added to a group find in their Welcome channels (HT-M-086, HT-M-089)."""
+
+from hanatalk import mls
+from hanatalk.client.engine import additions, annexes, key_packages, policy
+from hanatalk.client.engine.core import Core
+from hanatalk.localdb.rows import Conversation
+
+
+def leave(core: Core, row: Conversation, added: list[bytes], welcome: bytes) -> None:
+    """Leave the Welcome of a commit for each KeyPackage that it added, with the tree and the people."""
+    enclosed = key_packages.Enclosed(
+        1,
+        welcome,
+        list(core.identity.chain.links),
+        core.group(row.conversation).ratchet_tree(),
+        additions.all_people(core, core.members(row.conversation)),
+    )
+    kind, body = annexes.body_of(core, row.conversation, policy.of(row.policy).relays[0], enclosed)
+    for each in added:
+        at = policy.parse_welcome_at(mls.key_package_inspect(each).extensions)
+        key_packages.leave(core, row.conversation, at, body, kind)
