@@ -234,6 +234,9 @@ def _sayings() -> Iterator[bytes]:
         content.Reaction(b"m" * 16, "👍", 1),
         content.Edit(b"m" * 16, "other words", [], 1),
         content.Opened(b"m" * 16),
+        content.Introduction(b"i" * 16, chain.account, "지훈", list(chain.links), None),
+        content.Introduction(b"i" * 16, chain.account, "지훈", list(chain.links), b"kp"),
+        content.Consent(b"i" * 16, b"kp"),
     ):
         for counter in (0, 5, 6, 7):
             receipts = [content.ReceiptLine(0, 4, 3), content.ReceiptLine(1, 5, 5)]

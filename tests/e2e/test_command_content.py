@@ -192,3 +192,28 @@ def test_a_file_that_can_be_seen_once_typed_by_a_person(pair: Pair, tmp_path: Pa
     assert Path(file["file"]).read_text() == SECRET
     ended = jihoon.type_here("view", message, "--to", str(tmp_path / "again"))
     assert ended.error["error"] in ("view.opened", "attachment.none")
+
+
+def test_introductions_typed_by_people(pair: Pair, person: Callable[[str], Person], relay: RelayProcess) -> None:
+    """HT-C-125, HT-C-126: told, answered by both, a conversation without a link."""
+    minji, jihoon, _ = pair
+    third = person("third").join("서연", relay.url)
+    acquaint(minji, third)
+    third.do_here("sync")
+    minji.do("introduce", "Jihoon", "서연")
+    minji.do_here("sync")
+    jihoon.do_here("sync")
+    (told,) = jihoon.do("introductions").objects
+    assert (told["name"], told["by"], told["state"]) == ("서연", "민지", "offered")
+    assert "소개한 사람: 민지" in jihoon.prose("ko").do_here("introductions").out
+    assert "introduced by 민지" in jihoon.prose("en").do_here("introductions").out
+    assert jihoon.do("meet", "서연").object["state"] == "waiting"
+    for each in (jihoon, minji, third):
+        each.do_here("sync")
+    met = third.do("meet", "Jihoon").object
+    assert met["state"] == "done"
+    third.do_here("send", met["conversation"], "반가워요")
+    third.do_here("sync")
+    jihoon.do_here("sync")
+    assert jihoon.texts(met["conversation"]) == ["반가워요"]
+    assert jihoon.type_here("meet", "nobody").error["error"] == "introduction.unknown"

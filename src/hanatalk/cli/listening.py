@@ -79,6 +79,10 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
         case events.AttachmentProgress(direction=direction, state=state, done=done, size=size, message=message):
             way = direction if state in ("fetching", "uploading") else f"{direction}.{state}"
             return say(f"cli.event.attachment.{way}", message=message[:8], done=in_bytes(done), size=in_bytes(size))
+        case events.Introduced(name=name, by=by):
+            return say("cli.event.introduced", name=name, by=by)
+        case events.IntroductionAnswered(name=name, by=by, yes=yes):
+            return say("cli.event.introduction.yes" if yes else "cli.event.introduction.no", name=name, by=by)
         case events.KeepingChanged(timer=timer, privacy=privacy, by=by):
             return say("cli.event.timer", by=by, kept=keeping.said(output, timer=timer, privacy=privacy))
         case events.StateChanged(message=message, state=state):

@@ -99,10 +99,28 @@ from hanatalk.client.message_calls import (
     Edited as Edited,
 )
 from hanatalk.client.message_calls import (
+    Introduce as Introduce,
+)
+from hanatalk.client.message_calls import (
+    Introduction as Introduction,
+)
+from hanatalk.client.message_calls import (
+    IntroductionList as IntroductionList,
+)
+from hanatalk.client.message_calls import (
+    IntroductionMade as IntroductionMade,
+)
+from hanatalk.client.message_calls import (
+    Introductions as Introductions,
+)
+from hanatalk.client.message_calls import (
     Keep as Keep,
 )
 from hanatalk.client.message_calls import (
     Kept as Kept,
+)
+from hanatalk.client.message_calls import (
+    Meet as Meet,
 )
 from hanatalk.client.message_calls import (
     Mention as Mention,
@@ -571,6 +589,9 @@ Call = (
     | Resend
     | Move
     | Keep
+    | Introduce
+    | Introductions
+    | Meet
     | React
     | Reactors
     | Edit
@@ -603,6 +624,9 @@ Result = (
     | Recalled
     | Moved
     | Kept
+    | Introduction
+    | IntroductionList
+    | IntroductionMade
     | Reacted
     | ReactorList
     | VersionList

@@ -78,6 +78,26 @@ class AttachmentProgress(msgspec.Struct, frozen=True, kw_only=True, tag="attachm
     state: str
 
 
+class Introduced(msgspec.Struct, frozen=True, kw_only=True, tag="introduction", tag_field="event"):
+    """Somebody (`by`) wants me to know `name`; `calls.Meet` answers."""
+
+    conversation: str
+    introduction: str
+    name: str
+    account: str
+    by: str
+
+
+class IntroductionAnswered(msgspec.Struct, frozen=True, kw_only=True, tag="introduction-answered", tag_field="event"):
+    """Whether `by` wants to know `name`, to whom I introduced them."""
+
+    conversation: str
+    introduction: str
+    by: str
+    name: str
+    yes: bool
+
+
 class KeepingChanged(msgspec.Struct, frozen=True, kw_only=True, tag="timer", tag_field="event"):
     """From now on texts of a conversation stay for `timer` seconds (null: for good); `privacy`: till all read them."""
 
@@ -265,6 +285,8 @@ Event = (
     | Opened
     | AttachmentProgress
     | KeepingChanged
+    | Introduced
+    | IntroductionAnswered
     | GapFound
     | GapClosed
     | EntryDamaged

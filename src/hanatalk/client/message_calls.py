@@ -105,6 +105,54 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
+class Introduction(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody whom `by` wants me to know. `state`: ``offered`` (not answered), ``waiting`` (for the other one),
+    ``declined``, ``done`` (`conversation` is ours), ``elsewhere`` (answered on another device)."""
+
+    introduction: str
+    name: str
+    account: str
+    by: str
+    state: str
+    conversation: str | None = None
+
+
+class IntroductionList(msgspec.Struct, frozen=True, kw_only=True):
+    """Oldest first."""
+
+    introductions: list[Introduction]
+
+
+class IntroductionMade(msgspec.Struct, frozen=True, kw_only=True):
+    """Both were told."""
+
+    introduction: str
+
+
+class Introduce(msgspec.Struct, frozen=True, kw_only=True, tag="introduce", tag_field="call"):
+    """Tell two contacts of each other. They meet if both want to. :raises UsageError: ``introduce.same``"""
+
+    Result: ClassVar = IntroductionMade
+    one: str
+    other: str
+
+
+class Introductions(msgspec.Struct, frozen=True, kw_only=True, tag="introductions", tag_field="call"):
+    Result: ClassVar = IntroductionList
+
+
+class Meet(msgspec.Struct, frozen=True, kw_only=True, tag="meet", tag_field="call"):
+    """Answer an introduction (its id, a unique prefix, or the name in it).
+
+    :raises UsageError: ``introduction.unknown``, ``introduction.answered``
+    :raises NetworkError: ``network.never-reached``
+    """
+
+    Result: ClassVar = Introduction
+    introduction: str
+    yes: bool = True
+
+
 class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep", tag_field="call"):
     """How long texts stay that say nothing themselves; None leaves it as it is. For admins; in a conversation of two
     both are. Waits at most `wait` seconds for the change to be agreed.

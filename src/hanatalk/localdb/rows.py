@@ -105,6 +105,17 @@ class ChangeKind(enum.IntEnum):
     KEEPING = 8  # how long texts stay
 
 
+class IntroductionState(enum.IntEnum):
+    """`GIVEN`: the other one's KeyPackage was handed on; `ELSEWHERE`: answered on another device of this account."""
+
+    OFFERED = 1
+    CONSENTED = 2
+    DECLINED = 3
+    GIVEN = 4
+    DONE = 5
+    ELSEWHERE = 6
+
+
 class IntentKind(enum.IntEnum):
     """What this device wants to commit."""
 
@@ -273,6 +284,23 @@ class Action(Row, frozen=True):
     kind: int
     step: int
     waits: int = 0
+
+
+class Introduction(Row, frozen=True):
+    table: ClassVar = "introduction"
+    number: int | None
+    introduction: bytes
+    conversation: ConversationId
+    account: AccountId
+    made: int
+    state: int
+    name: str
+    chain: bytes
+    ref: bytes | None = None
+    key_package: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Introduction(number={self.number}, state={self.state}, …)"
 
 
 class Recall(Row, frozen=True):

@@ -135,6 +135,24 @@ class Opened(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 Action = Reaction | Edit | Opened  # about another message
 
 
+class Introduction(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=19):
+    """Two contacts of the sender may come to know each other: this is the other one (HT-C-125). With a KeyPackage: the
+    other one wants to."""
+
+    introduction: Identifier
+    account: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LIMIT)]
+    chain: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=256)]
+    key_package: Annotated[bytes, msgspec.Meta(max_length=16_384)] | None
+
+
+class Consent(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=20):
+    """The answer to an introduction: a KeyPackage for the other one, or None: no (HT-C-126)."""
+
+    introduction: Identifier
+    key_package: Annotated[bytes, msgspec.Meta(max_length=16_384)] | None
+
+
 class Sync(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=32):
     """What the devices of one account tell each other; only in the account's group (HT-C-170)."""
 
@@ -181,7 +199,8 @@ class LeftAgain(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 
 
 Unnumbered = Receipt | SendAgain | Begins | LeaveAgain | LeftAgain
-Body = Text | Hello | Tombstone | Recall | KeyPackages | Leave | Telling | Action | Sync | Unnumbered
+Meeting = Introduction | Consent
+Body = Text | Hello | Tombstone | Recall | KeyPackages | Leave | Telling | Action | Meeting | Sync | Unnumbered
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -221,7 +240,7 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _body = msgspec.msgpack.Decoder(Body)
 _commit_context = msgspec.msgpack.Decoder(CommitContext)
 _kind = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 40, 41, 42, 43, 48, 49}
+_KNOWN = {1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 32, 40, 41, 42, 43, 48, 49}
 encode = msgspec.msgpack.Encoder().encode
 
 

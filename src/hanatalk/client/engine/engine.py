@@ -21,6 +21,7 @@ from hanatalk.client.engine import (
     expiry,
     going,
     groups,
+    introductions,
     invites,
     keeping,
     linking,
@@ -598,6 +599,23 @@ class Engine:
         done = views.read(self._core, views.resolve(self._core, conversation), now)
         self._follow_up(now)
         return done
+
+    def introduce(self, one: str, other: str, now: int) -> calls.IntroductionMade:
+        """:raises UsageError: see `introductions.introduce`"""
+        now = self._at(now)
+        number = introductions.introduce(self._core, one, other, now)
+        self._follow_up(now)
+        return calls.IntroductionMade(introduction=number.hex())
+
+    def introductions(self) -> calls.IntroductionList:
+        return introductions.shown(self._core)
+
+    def meet(self, introduction: str, *, yes: bool, now: int) -> calls.Introduction:
+        """:raises UsageError, NetworkError: see `introductions.answer`"""
+        now = self._at(now)
+        row = introductions.answer(self._core, introduction, yes=yes, now=now)
+        self._follow_up(now)
+        return introductions.one(self._core, row)
 
     def keep(self, conversation: str, *, timer: int | None, privacy: bool | None, now: int) -> Conversation:
         """How long texts stay from now on. :raises UsageError: see `calls.Keep`"""

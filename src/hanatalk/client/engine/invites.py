@@ -33,6 +33,7 @@ from hanatalk.localdb.rows import (
     Channel,
     Conversation,
     IntentKind,
+    IntroductionState,
     Invite,
     KeyPackage,
     OutboxKind,
@@ -219,6 +220,18 @@ def _fallbacks(core: Core, first: policy.Relay, others: list[policy.Relay] | Non
     return found[1:]
 
 
+def found(core: Core, chain: accounts.Chain, key_package: bytes, now: int) -> ConversationId:
+    """Begin a conversation of two by a KeyPackage, at the own relay.
+
+    :raises ContentError, VerificationError: see `key_packages.check`; :raises NetworkError: ``network.never-reached``
+    """
+    at = key_packages.check(key_package, chain, core.clock.wall(now))
+    url = core.own_relays()[0]
+    relay = policy.Relay(url, relay_key(core, url))
+    agreed = policy.direct([core.identity.account, chain.account], relay, *_fallbacks(core, relay))
+    return _found(core, agreed, key_package, at, now)
+
+
 def _found(core: Core, agreed: policy.Policy, key_package: bytes, at: policy.WelcomeAt, now: int) -> ConversationId:
     """Make the group (HT-M-031)."""
     conversation = ConversationId(secrets.token_bytes(16))
@@ -273,6 +286,7 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
         linking.welcomed(core, accounts.verify_chain(enclosed.chain))
         staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref), ratchet_tree=enclosed.tree)
         agreed = policy.parse(staged.extensions)
+        _check_introduced(core, package, chain=accounts.verify_chain(enclosed.chain), agreed=agreed)
         if agreed.kind is policy.Kind.GROUP:
             joining.join(core, package, enclosed, staged, agreed, now)
             devices.welcomed(core, ConversationId(staged.group_id), enclosed, now)
@@ -293,6 +307,7 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
     if again:
         return
     core.db.execute("UPDATE invite SET conversation = ? WHERE key_package = ?", conversation, package.ref)
+    core.db.execute("UPDATE introduction SET state = ? WHERE ref = ?", IntroductionState.DONE, package.ref)
     core.db.execute("DELETE FROM kept WHERE owner IN (SELECT invite FROM invite WHERE key_package = ?)", package.ref)
     agreed = policy.parse([(policy.EXTENSION, core.conversation(conversation).policy)])
     beginning.greet(core, conversation, agreed, now)
@@ -303,6 +318,16 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
     core.emit(
         events.MemberJoined(conversation=conversation.hex(), account=chain.account.hex(), name=core.name(chain.account))
     )
+
+
+def _check_introduced(core: Core, package: KeyPackage, *, chain: accounts.Chain, agreed: policy.Policy) -> None:
+    """A KeyPackage that was given for an introduction is for that account alone (HT-C-127).
+
+    :raises ContentError: ``welcome.refused``
+    """
+    expected = core.db.value("SELECT account FROM introduction WHERE ref = ?", package.ref)
+    if expected is not None and (expected != chain.account or agreed.kind is not policy.Kind.DIRECT):
+        raise ContentError("welcome.refused", why="introduction")
 
 
 def _enclosed(raw: bytes) -> key_packages.Enclosed:

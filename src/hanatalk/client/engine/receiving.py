@@ -25,6 +25,7 @@ from hanatalk.client.engine import (
     gaps,
     going,
     groups,
+    introductions,
     invites,
     joining,
     key_packages,
@@ -356,6 +357,8 @@ def _numbered(
         telling.announced(core, row, sender.account, body.telling)
     if isinstance(body, content.Leave) and row.kind == policy.Kind.GROUP:
         groups.asked_to_leave(core, row, sender, now)
+    if isinstance(body, content.Introduction | content.Consent):
+        introductions.arrived(core, row, sender, body, now)
     text = body if isinstance(body, content.Text) else None
     own = sender.account == core.identity.account
     recalled = expiry.asked_before(core, row.conversation, sender.account, message_id)
@@ -381,7 +384,9 @@ def _numbered(
         fate=text.fate if text else content.Fate.STAYS,
         thread=whispers.thread(core, row, sender, text) if text else None,
     )
-    void = recalled or verdict in (actions.Verdict.FOREIGN, actions.Verdict.VOID)
+    unseen = own and text is not None and text.fate is content.Fate.ONCE  # of a sibling: nobody is shown it here
+    void = recalled or unseen or verdict in (actions.Verdict.FOREIGN, actions.Verdict.VOID)
+    void = void or isinstance(body, content.Introduction | content.Consent)  # it stands elsewhere
     message = bodies.insert(core, message, None if void else bytes(envelope.body))
     if own:
         timers.stored(core, message_id, now)

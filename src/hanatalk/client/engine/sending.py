@@ -38,6 +38,7 @@ Numbered = (
     | content.Leave
     | content.Telling
     | content.Action
+    | content.Meeting
     | content.Sync
 )
 

@@ -225,6 +225,14 @@ class Owner:
                 return self._engine.delete(message, now())
             case calls.View():
                 return await self._view(call)
+            case calls.Introduce(one=one, other=other):
+                return self._engine.introduce(one, other, now())
+            case calls.Introductions():
+                return self._engine.introductions()
+            case calls.Meet(introduction=introduction, yes=yes):
+                home = {self._engine.home_relay}
+                await self._until(self._engine.knows_relay, INVITE_WAIT, needs=home)
+                return self._engine.meet(introduction, yes=yes, now=now())
             case calls.Keep():
                 return await self._keep(call)
             case calls.React():
