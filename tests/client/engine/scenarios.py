@@ -356,7 +356,7 @@ class Move(_Friends):
     """The relay is gone, with a message that waits for it: the victim moves the conversation to the other one."""
 
     name = "move"
-    expected = _Friends.expected
+    expected = _Friends.expected | {"ConversationMoved"}
     peers_relay = OTHER
 
     def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:

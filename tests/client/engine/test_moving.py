@@ -120,6 +120,17 @@ def test_what_waited_for_a_start_at_the_old_relay_keeps_its_order(two: Two) -> N
     assert two.jihoon.texts(two.conversation) == ["before 0", "before 1", "after"]
 
 
+def test_what_waits_unnumbered_waits_for_the_relay_too(two: Two) -> None:
+    """HT-M-066: an hour, not a day, also for a process that could not count its start at the relay that is gone."""
+    two.lose_first()
+    two.minji.restart()
+    two.minji.send(two.conversation, "waits")
+    two.world.settle()
+    two.try_in_vain(two.minji)
+    two.world.settle(60)
+    assert two.jihoon.texts(two.conversation) == ["waits"]
+
+
 def test_the_old_relay_comes_back_and_is_ignored(two: Two) -> None:
     """HT-M-068: whatever it shows, the conversation stays where it went."""
     core = two.minji.engine._core

@@ -63,7 +63,9 @@ def failed(core: Core, url: str, now: int) -> None:
         if not isinstance(since, int):
             return
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
-            waiting = core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation)
+            waiting = core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation) or core.db.value(
+                "SELECT 1 FROM message WHERE conversation = ? AND counter < 0", row.conversation
+            )
             patience = core.patience.queued if waiting else core.patience.idle
             if sending.era_channel(core, row).relay == url and now - since >= patience and _target(core, row):
                 commits.want(core, row.conversation, IntentKind.MOVE, now)
