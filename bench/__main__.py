@@ -21,11 +21,11 @@ from bench.peers import setting_up
 from bench.report import Row, Table, Target, write_json
 
 TOPIC_SECONDS = 300.0  # after which a topic is given up
-PATIENCE = {"groups": 4}  # times that; --full: 4 times more
+PATIENCE = {"groups": 4, "link": 3}  # times that; --full: 4 times more
 
 
 def _topics() -> dict[str, Callable[[Options], Table]]:
-    from bench import chat, client, driver, groups, matrix, relay, searching
+    from bench import chat, client, crowd, driver, groups, linking, matrix, relay, searching
 
     return {
         "driver": driver.driver,
@@ -45,6 +45,8 @@ def _topics() -> dict[str, Callable[[Options], Table]]:
         "mls": client.mls,
         "groups": groups.groups,
         "message": groups.message,
+        "crowd": crowd.crowd,
+        "link": linking.link,
     }
 
 

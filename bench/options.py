@@ -17,6 +17,8 @@ class Options:
     messages: int = 10_000  # to catch up with
     opened: int = 1_000_000  # messages in a profile that is opened
     searched: int = 100_000  # messages in a profile that is searched
+    crowd: int = 16  # people in a group
+    conversations: int = 200  # of an account to which a device is linked
     large: bool = False  # groups of 3,000, and others' that take minutes
     quick: bool = False
 
@@ -32,5 +34,7 @@ QUICK = Options(
     messages=30,
     opened=500,
     searched=600,
+    crowd=3,
+    conversations=3,
     quick=True,
 )
