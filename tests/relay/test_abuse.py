@@ -438,13 +438,13 @@ def flood(relay: RelayProcess, count: int) -> tuple[int, float, dict[str, float]
         async with customer(relay.url) as inside:
             await inside.append()
             before = rss(relay.process.pid)
-            appending = asyncio.create_task(inside.keep_appending())
             with contextlib.ExitStack() as sockets:
-                await asyncio.to_thread(knock, sockets)
+                knocking = asyncio.create_task(asyncio.to_thread(knock, sockets))
+                while not knocking.done():
+                    await inside.append()
+                await knocking
                 figures = parsed(await fetch(relay.admin))
                 grown = rss(relay.process.pid) - before
-                appending.cancel()
-                await asyncio.wait({appending})
                 for _ in range(30):  # the handshakes are still there, and those who wait for their turn
                     await inside.append()
                 return grown, inside.worst, figures
