@@ -114,14 +114,20 @@ def fetch(core: Core, row: Attachment) -> None:
     """
     if attached.is_own(row) or row.state in (Transfer.HERE, Transfer.FETCHING):
         return
-    if row.state == Transfer.REFUSED and row.cursor == 0 and row.failure in ("attachment.relay", "attachment.damaged"):
-        raise ContentError(row.failure)
+    if row.failure == "attachment.relay":
+        raise ContentError("attachment.relay")
+    if core.db.value("SELECT 1 FROM attachment WHERE channel = ? AND number < ?", row.channel, row.number):
+        raise ContentError("attachment.damaged")
     file = row.file or core.db.files.create(row.chunks)
+    _go_on(core, row)
+    core.db.execute("UPDATE attachment SET file = ?, failure = NULL, asked = 0 WHERE number = ?", file, row.number)
+
+
+def _go_on(core: Core, row: Attachment) -> None:
+    """From where this device has it; if something was wrong there, once more from the channel's beginning."""
+    cursor = 0 if row.failure == "attachment.damaged" else row.cursor
     core.db.execute(
-        "UPDATE attachment SET state = ?, file = ?, failure = NULL WHERE number = ?",
-        Transfer.FETCHING,
-        file,
-        row.number,
+        "UPDATE attachment SET state = ?, cursor = ? WHERE number = ?", Transfer.FETCHING, cursor, row.number
     )
 
 
@@ -238,6 +244,7 @@ def _missing(core: Core, row: Attachment, now: int, *, damaged: bool) -> None:
     """The relay has no more of it: its sender is asked, for 30 days (HT-C-150)."""
     message = core.db.first(Message, "message = ?", row.message) if not row.bundle else None
     over = message is None or message.sent_at < core.clock.wall(now) - sending.GIVE_UP
+    damaged = damaged or row.failure == "attachment.damaged"  # until it is whole
     failure = "attachment.damaged" if damaged else "attachment.missing"
     if over or (damaged and row.asked >= BAD_TRIES):
         _away(core, row, Transfer.REFUSED, failure)
@@ -263,7 +270,7 @@ def ask_again(core: Core, now: int) -> None:
     for row in core.db.find(Attachment, "state = ?", Transfer.MISSING):
         if next_ask(row) <= now:
             with core.transaction():
-                core.db.execute("UPDATE attachment SET state = ? WHERE number = ?", Transfer.FETCHING, row.number)
+                _go_on(core, row)
 
 
 def left_again(core: Core, row: Conversation, sender: Member, left: content.LeftAgain) -> None:
@@ -278,17 +285,15 @@ def left_again(core: Core, row: Conversation, sender: Member, left: content.Left
     if found is None or said is None or relay is None or found.state not in waits or attached.is_own(found):
         return
     at = channel(said.secret, left.place)
-    again = found.state == Transfer.MISSING
-    if at == found.channel and not again:
-        return
+    if at == found.channel:
+        return  # read to its head already; when to look again, this device's own clock says
     core.db.execute(
-        "UPDATE attachment SET state = ?, relay = ?, channel = ?, read_token = ?, write_half = ?, cursor = ? "
+        "UPDATE attachment SET state = ?, relay = ?, channel = ?, read_token = ?, write_half = ?, cursor = 0 "
         "WHERE number = ?",
-        Transfer.FETCHING if again else found.state,
+        Transfer.FETCHING if found.state == Transfer.MISSING else found.state,
         relay.url,
         at,
         read_token(said.secret, left.place),
         left.place.write_verifier,
-        found.cursor if at == found.channel else 0,
         found.number,
     )

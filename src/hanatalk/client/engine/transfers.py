@@ -130,7 +130,8 @@ def _upload(core: Core, link: Link, row: Attachment, now: int) -> None:
 def _download(core: Core, link: Link, row: Attachment, now: int) -> None:
     bulk, number = link.bulk, row.number
     assert number is not None
-    if row.reader is not None and row.cursor > bulk.acknowledged.get(number, 0):
+    # behind an entry that was no chunk nothing is acknowledged: what the relay has may be good the next time
+    if row.reader is not None and number not in bulk.bad and row.cursor > bulk.acknowledged.get(number, 0):
         bulk.acknowledged[number] = row.cursor
         link.connection.acknowledge(row.channel, reader=row.reader, seq=row.cursor)
     if number not in bulk.arrived and number not in bulk.caught_up:

@@ -18,6 +18,7 @@ from hanatalk.wire.classes import EntryClass
 
 WINDOW = 32  # chunks (2 MiB) on their way to a relay at once
 AGAIN_PAUSE = 600_000  # milliseconds in which the same attachment is not left again
+ANNOUNCE_PAUSE = 60_000  # milliseconds in which the same place is not said again
 AGAIN_LIMIT = 8  # times that one is left again (HT-C-150)
 
 
@@ -294,7 +295,7 @@ def asked_again(
     ):
         return
     if found.asked >= AGAIN_LIMIT or (found.asked_at is not None and now < found.asked_at + AGAIN_PAUSE):
-        if found.asked_at is None or now >= found.asked_at + sending.SEND_AGAIN_PAUSE:
+        if now >= found.cursor + ANNOUNCE_PAUSE:
             _announce(core, found, message, now)
         return
     core.db.execute("UPDATE attachment SET asked = asked + 1, asked_at = ? WHERE number = ?", now, found.number)
@@ -306,6 +307,7 @@ def _announce(core: Core, row: Attachment, message: Message, now: int) -> None:
     text = content.known_body(body) if body is not None else None
     if isinstance(text, content.Text) and row.position < len(text.attachments):
         place = text.attachments[row.position].place
+        core.db.execute("UPDATE attachment SET cursor = ? WHERE number = ?", now, row.number)
         sending.send_unnumbered(core, message.conversation, content.LeftAgain(row.message, row.position, place), now)
 
 

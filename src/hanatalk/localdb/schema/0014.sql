@@ -18,7 +18,7 @@ CREATE TABLE attachment (
     burn_after   INTEGER,            -- own
     reader       BLOB,               -- another's
     incarnation  BLOB,               -- of its channel, as first seen
-    cursor       INTEGER NOT NULL DEFAULT 0,
+    cursor       INTEGER NOT NULL DEFAULT 0,  -- another's: everything up to this seq was looked at; own: when its place was said last
     asked        INTEGER NOT NULL DEFAULT 0,  -- another's: how often its sender was asked to leave it again; own: how often it was
     asked_at     INTEGER,
     placed_at    INTEGER,            -- own: when the relay had all of it
