@@ -260,6 +260,16 @@ def _missing(core: Core, row: Attachment, now: int, *, damaged: bool) -> None:
         sending.send_unnumbered(core, message.conversation, content.LeaveAgain(row.message, row.position), now)
 
 
+def gone_with(core: Core, url: str, now: int) -> None:
+    """A relay cannot be reached that the conversation has left: what lies there is asked for again (HT-C-149)."""
+    for row in core.db.find(Attachment, "state = ? AND relay = ? AND bundle = 0", Transfer.FETCHING, url):
+        message = core.db.first(Message, "message = ?", row.message)
+        at = core.conversation(message.conversation) if message is not None else None
+        if at is not None and sending.era_channel(core, at).relay != url:
+            with core.transaction():
+                _missing(core, row, now, damaged=False)
+
+
 def next_ask(row: Attachment) -> int:
     """When one that is missing is looked for again."""
     return (row.asked_at or 0) + ASK_AGAIN[min(row.asked, len(ASK_AGAIN)) - 1]

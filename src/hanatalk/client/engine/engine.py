@@ -176,6 +176,7 @@ class Engine:
         """A relay was tried in vain (HT-M-066)."""
         now = self._at(now)
         moving.failed(self._core, url, now)
+        transfers.failed(self._core, url, now)
         self._pump(now)
 
     def needed_relays(self) -> set[str]:

@@ -172,6 +172,11 @@ def _tell(core: Core, link: Link, row: Attachment, done: int) -> None:
     )
 
 
+def failed(core: Core, url: str, now: int) -> None:
+    """A relay was tried in vain."""
+    downloads.gone_with(core, url, now)
+
+
 def due(core: Core, now: int) -> None:
     """What time asks for."""
     if core.db.value("SELECT 1 FROM attachment WHERE state IN (?, ?)", Transfer.MISSING, Transfer.UPLOADING):
