@@ -100,7 +100,7 @@ def test_send_sync_messages_read_and_the_1(pair: Pair) -> None:
     assert sent.keys() == {"message", "state"}
     assert sent["state"] == "stored"
     synced = jihoon.do("sync").object
-    assert synced.keys() == {"received", "sent", "pending", "rejoining"}
+    assert synced.keys() == {"received", "sent", "pending", "rejoining", "invitations"}
     assert (synced["received"], synced["pending"]) == (1, 0)
     (received,) = jihoon.do("messages", "민지", "--limit", "1").objects
     wanted = {

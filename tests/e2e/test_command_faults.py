@@ -50,7 +50,7 @@ def test_without_a_relay_everything_local_works_and_the_message_waits(
     assert offline.error["hint"]
     assert "Sent" not in minji.prose("en").do("send", conversation, "또").out
     own_relay.start()
-    assert minji.do("sync").object == {"received": 0, "sent": 2, "pending": 0, "rejoining": []}
+    assert minji.do("sync").object == {"received": 0, "sent": 2, "pending": 0, "rejoining": [], "invitations": []}
     jihoon.do("sync")
     assert jihoon.texts(conversation) == ["기다림", "또"]
 

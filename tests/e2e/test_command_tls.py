@@ -81,7 +81,7 @@ def test_an_interceptor_gets_nothing_and_nothing_is_lost(
     assert trusted.tried >= 3
     assert somebody.heard + trusted.heard == b""
     tls_relay.start()
-    assert minji.do("sync").object == {"received": 0, "sent": 2, "pending": 0, "rejoining": []}
+    assert minji.do("sync").object == {"received": 0, "sent": 2, "pending": 0, "rejoining": [], "invitations": []}
     jihoon.do_here("sync")
     assert jihoon.texts(conversation) == ["비밀 하나", "비밀 둘"]
     assert third.do_here("accept", link).object["conversation"]

@@ -98,6 +98,8 @@ def sync(settings: Settings, *, wait: float) -> None:
     output.result(done, output.say("cli.sync.done", received=done.received, sent=done.sent, pending=done.pending))
     for waiting in done.rejoining:
         output.note("cli.sync.rejoining", name=waiting.name)
+    for invitation in done.invitations:
+        output.note("cli.sync.invitation", name=invitation.name, relay=invitation.relay)
 
 
 @click.command("messages", cls=Command, help="cli.help.messages")

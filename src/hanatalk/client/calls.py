@@ -162,6 +162,9 @@ from hanatalk.client.message_calls import (
     Viewed as Viewed,
 )
 from hanatalk.client.relay_calls import (
+    Invitation as Invitation,
+)
+from hanatalk.client.relay_calls import (
     Move as Move,
 )
 from hanatalk.client.relay_calls import (
@@ -239,6 +242,7 @@ class Synced(msgspec.Struct, frozen=True, kw_only=True):
     sent: int
     pending: int
     rejoining: list[Rejoining] = []
+    invitations: list[Invitation] = []
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,14 @@ class Rejoining(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was to be added to a conversation named a relay (a URL) for it that cannot be reached."""
+
+    conversation: str
+    name: str
+    relay: str
+
+
 class PassKept(msgspec.Struct, frozen=True, kw_only=True):
     """`connected`: the relay took it already; False if it could not be reached now, or nothing is wanted there."""
 

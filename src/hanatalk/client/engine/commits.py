@@ -20,6 +20,7 @@ from hanatalk.client.engine import (
     holes,
     judging,
     keys,
+    outbox,
     policy,
     recovery,
 )
@@ -78,7 +79,7 @@ def attempt(core: Core, link: Link, intent: Intent, now: int) -> None:
         not may_send(core, row)
         or channel.channel not in link.caught_up
         or core.db.value("SELECT 1 FROM intent WHERE conversation = ? AND digest IS NOT NULL", row.conversation)
-        or core.db.value("SELECT 1 FROM outbox WHERE owner = ?", row.conversation)
+        or outbox.holds(core, row.conversation)
         or recovery.under_way(core, channel.channel)
     ):
         return

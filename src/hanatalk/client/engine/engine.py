@@ -411,6 +411,18 @@ class Engine:
         """A conversation's relays, where it is first. :raises UsageError: ``name.unknown``, ``name.ambiguous``"""
         return [relay.url for relay in policy.of(views.resolve(self._core, conversation).policy).relays]
 
+    def invitations(self) -> list[calls.Invitation]:
+        """Welcomes that wait for a relay that cannot be reached; it was chosen by who is invited."""
+        return [
+            calls.Invitation(
+                conversation=conversation.hex(),
+                name=self._core.conversation_name(self._core.conversation(conversation)),
+                relay=url,
+            )
+            for conversation, url in outbox.welcomes(self._core)
+            if not self.is_ready(url)
+        ]
+
     def rejoining(self) -> list[calls.Rejoining]:
         """Conversations that wait for this device to be added again."""
         return views.rejoining(self._core)

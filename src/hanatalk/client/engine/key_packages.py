@@ -198,6 +198,7 @@ def leave(
     kind: sealing.BodyKind = sealing.BodyKind.WELCOME,
 ) -> None:
     """As `leave_welcome`; `enclosed`: the body of the entry."""
+    core.db.execute("INSERT OR IGNORE INTO relay (url, key) VALUES (?, NULL)", at.relay_url)
     where = keys.WriteCapability(at.read_verifier, WriteToken(at.write_token), at.seal_key)
     entry = sealing.seal(
         where.seal_key,

@@ -4,9 +4,11 @@ A person who writes in a plane for a week, or a bot, has thousands of frames the
 """
 
 from hanatalk.client.engine.core import Core
-from hanatalk.ids import ChannelId
+from hanatalk.ids import ChannelId, ConversationId
 from hanatalk.localdb.rows import OutboxKind, Outgoing
 
+# What is said at every relay, and what is left at one that somebody else has chosen: nothing else waits for it.
+CAN_WAIT = frozenset({OutboxKind.STATEMENT, OutboxKind.START, OutboxKind.WELCOME, OutboxKind.ANNEX})
 NONCE = 12  # bytes an entry begins with, as in its index
 
 
@@ -21,9 +23,15 @@ def relays(core: Core) -> set[str]:
 
 
 def holds_up(core: Core, url: str) -> bool:
-    """Whether something waits for this relay that cannot be said elsewhere as well."""
-    found = "SELECT 1 FROM outbox WHERE relay = ? AND kind NOT IN (?, ?) LIMIT 1"
-    return bool(core.db.value(found, url, OutboxKind.STATEMENT, OutboxKind.START))
+    """Whether something waits for this relay that other things wait for (`CAN_WAIT`)."""
+    found = "SELECT 1 FROM outbox WHERE relay = ? AND kind NOT IN (?, ?, ?, ?) LIMIT 1"
+    return bool(core.db.value(found, url, *CAN_WAIT))
+
+
+def holds(core: Core, conversation: ConversationId) -> bool:
+    """Whether something of a conversation waits that a commit may not overtake. A Welcome is no such thing."""
+    found = "SELECT 1 FROM outbox WHERE owner = ? AND kind NOT IN (?, ?) LIMIT 1"
+    return bool(core.db.value(found, conversation, OutboxKind.WELCOME, OutboxKind.ANNEX))
 
 
 def counts(core: Core) -> list[tuple[str, OutboxKind, int]]:
@@ -39,16 +47,19 @@ def next_frames(core: Core, url: str, limit: int) -> list[Outgoing]:
     """
     if url in core.counted:
         return core.db.find(Outgoing, "relay = ? AND stored_seq IS NULL ORDER BY number LIMIT ?", url, limit)
-    return core.db.find(
-        Outgoing,
-        "relay = ? AND kind IN (?, ?, ?, ?) AND +stored_seq IS NULL ORDER BY number LIMIT ?",
-        url,
-        OutboxKind.WELCOME,
-        OutboxKind.INVITE,
-        OutboxKind.STATEMENT,
-        OutboxKind.START,
-        limit,
-    )
+    found = "relay = ? AND kind > ? AND +stored_seq IS NULL ORDER BY number LIMIT ?"
+    return core.db.find(Outgoing, found, url, OutboxKind.COMMIT, limit)
+
+
+def welcomes(core: Core) -> list[tuple[ConversationId, str]]:
+    """Conversations whose Welcome waits for the relay that its KeyPackage named, and that relay."""
+    found = "SELECT DISTINCT owner FROM outbox WHERE relay = ? AND kind = ?"
+    return [
+        (ConversationId(owner), url)
+        for url in sorted(relays(core))
+        for (owner,) in core.db.tuples(found, url, OutboxKind.WELCOME)
+        if isinstance(owner, bytes)
+    ]
 
 
 def sent_as(core: Core, channel: ChannelId, entry: bytes) -> Outgoing | None:

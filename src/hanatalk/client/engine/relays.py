@@ -470,15 +470,28 @@ def chores(core: Core, now: int) -> None:
         )
         core.db.execute("DELETE FROM placed WHERE at < ?", now - sending.RELAY_KEEPS)  # it is there no longer
         transfers.chores(core, now)
+        _give_up_welcomes(core, now)
         core.clock.keep()
         for table in ("control", "piece"):
             core.db.execute(f"DELETE FROM {table} WHERE channel NOT IN (SELECT channel FROM channel)")  # noqa: S608
 
 
+def _give_up_welcomes(core: Core, now: int) -> None:
+    """Whoever is invited named a relay for it that is gone for as long as a KeyPackage lasts (HT-C-076)."""
+    for conversation, url in outbox.welcomes(core):
+        since = core.db.value("SELECT failing_since FROM relay WHERE url = ?", url)
+        if isinstance(since, int) and since <= now - sending.GIVE_UP:
+            core.db.execute(
+                "DELETE FROM outbox WHERE relay = ? AND owner = ? AND kind = ?", url, conversation, OutboxKind.WELCOME
+            )
+            core.db.execute("DELETE FROM outbox WHERE relay = ? AND kind = ?", url, OutboxKind.ANNEX)
+            core.notice(events.Alarm(conversation=conversation.hex(), code="welcome.undelivered"), now, conversation)
+
+
 def _can_wait(core: Core, kind: OutboxKind, url: str) -> bool:
-    """What is said at every relay is not waited for at one that is gone."""
+    """Nothing waits for it at a relay that is gone."""
     link = core.links.get(url)
-    return kind in (OutboxKind.STATEMENT, OutboxKind.START) and (link is None or not link.ready)
+    return kind in outbox.CAN_WAIT and (link is None or not link.ready)
 
 
 def pending(core: Core, now: int) -> int:

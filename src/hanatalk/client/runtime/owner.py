@@ -477,6 +477,7 @@ class Owner:
             sent=sent_now - sent,
             pending=self._engine.pending(now()),
             rejoining=self._engine.rejoining(),
+            invitations=self._engine.invitations(),
         )
 
     async def _invite(self, call: calls.Invite) -> calls.InviteMade:
