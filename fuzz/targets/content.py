@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import content, emoji, policy, references, sealing
+from hanatalk.client.engine import annexes, content, emoji, pieces, policy, references, sealing
 from hanatalk.errors import ContentError
 from hanatalk.ids import AccountId, ChannelId, MessageId
 from hanatalk.wire.classes import EntryClass
@@ -115,6 +115,10 @@ def bodies() -> list[content.Body]:
         content.Consent(b"i" * 16, b"key package"),
         content.Consent(b"i" * 16, None),
         content.Text("", attachments=[REFERENCE, REFERENCE]),
+        content.KeyPackages([b"key package"]),
+        content.Leave(),
+        content.Begins(1, 7),
+        content.Telling(False),
         content.LeaveAgain(b"m" * 16, 1),
         content.LeftAgain(b"m" * 16, 0, REFERENCE.place),
     ]
@@ -186,7 +190,33 @@ def _emoji() -> Attack:
     return attack
 
 
+def _pieces() -> Attack:
+    def attack(given: bytes) -> None:
+        found = annexes.parse(given)
+        hold(annexes.parse(msgspec.msgpack.encode(found)) == found, "what was read is not what is written")
+        hold(repr(found) == "At(…)", "a token in a repr")
+        whole = pieces.parse(msgspec.msgpack.encode(found.whole))
+        hold(0 < len(whole.digests) <= pieces.PIECES_LIMIT, "more pieces than HT-M-088 allows")
+
+    return attack
+
+
+def _annexes() -> Iterator[bytes]:
+    for size in (1, pieces.PIECE, 3 * pieces.PIECE):
+        whole, _ = pieces.cut(bytes(size))
+        yield msgspec.msgpack.encode(annexes.At(1, RELAY.url, b"r" * 32, b"w" * 32, b"s" * 32, whole))
+
+
 TARGETS = [
+    Target(
+        name="annex",
+        parsers=("hanatalk.client.engine.annexes.parse", "hanatalk.client.engine.pieces.parse"),
+        allowed=(ContentError,),
+        ready=_pieces,
+        seeds=_annexes,
+        mutate=tree,
+        short=2000,
+    ),
     Target(
         name="emoji",
         parsers=("hanatalk.client.engine.emoji.is_one",),

@@ -66,12 +66,17 @@ def body_of(
     return sealing.BodyKind.ANNEX, msgspec.msgpack.encode(head)
 
 
-def begin(core: Core, ref: bytes, body: bytes, now: int) -> None:
-    """A Welcome names an annex: read it. :raises ContentError: ``entry.damaged``"""
+def parse(body: bytes) -> At:
+    """:raises ContentError: ``entry.damaged``"""
     try:
-        head = msgspec.msgpack.decode(body, type=At)
+        return msgspec.msgpack.decode(body, type=At)
     except content.MALFORMED:
         raise ContentError("entry.damaged", why="annex") from None
+
+
+def begin(core: Core, ref: bytes, body: bytes, now: int) -> None:
+    """A Welcome names an annex: read it. :raises ContentError: ``entry.damaged``"""
+    head = parse(body)
     at = keys.Capability(ReadToken(head.read_token), WriteToken(head.write_token), head.seal_key)
     if core.channel(at.channel) is not None:
         return

@@ -3,7 +3,8 @@
 import unicodedata
 
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
-_LIKE = str.maketrans("аеорсухіјԛԝѕһ0１ⅼ|", "aeopcyxijqwsholll")  # Cyrillic and digits that pass for Latin letters
+# Cyrillic letters and digits that pass for Latin letters
+_LIKE = str.maketrans("аеорсухіјԛԝѕһмвнкт0ⅼ|", "aeopcyxijqwshmbhktoll")
 
 
 def same_look(name: str) -> str:
