@@ -5,6 +5,7 @@ from typing import Literal
 from hanatalk.client import events
 from hanatalk.client.engine import (
     beginning,
+    closing,
     commits,
     devices,
     echoes,
@@ -464,12 +465,15 @@ def chores(core: Core, now: int) -> None:
                 core.db.execute("DELETE FROM key_package WHERE ref = ?", ref)
         core.db.execute("DELETE FROM contact_key_package WHERE expires_at < ?", sure)
         core.db.execute(
-            "DELETE FROM channel WHERE purpose = ? AND closed != 0 AND started_at < ?",
+            "UPDATE channel SET closed = ? WHERE purpose = ? AND closed = ? AND started_at < ?",
+            Closed.CLOSED,
             Purpose.ERA,
+            Closed.LEFT,
             sure - 2 * sending.GIVE_UP,
         )
         core.db.execute("DELETE FROM placed WHERE at < ?", now - sending.RELAY_KEEPS)  # it is there no longer
         transfers.chores(core, now)
+        closing.forget(core)
         _give_up_welcomes(core, now)
         core.clock.keep()
         for table in ("control", "piece"):
