@@ -59,11 +59,12 @@ def init(
 @click.command("invite", cls=Command, help="cli.help.invite")
 @click.option("--expires", type=Duration(), default="3d", metavar="3d", help="cli.invite.expires")
 @click.option("--qr", is_flag=True, help="cli.invite.qr")
+@click.option("--group", metavar="CONV", help="cli.invite.group")
 @takes_settings
-def invite(settings: Settings, *, expires: int, qr: bool) -> None:
+def invite(settings: Settings, *, expires: int, qr: bool, group: str | None) -> None:
     """Make a link for one person."""
     output = Output(settings)
-    made = ask(settings, calls.Invite(expires=expires), calls.InviteMade)
+    made = ask(settings, calls.Invite(expires=expires, group=group), calls.InviteMade)
     if qr:
         from hanatalk.cli.qr import drawn  # segno is not needed otherwise
 

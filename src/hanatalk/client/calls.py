@@ -391,8 +391,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_field=
 
 
 class Invite(msgspec.Struct, frozen=True, kw_only=True, tag="invite", tag_field="call"):
+    """`group`: whoever comes by the link is added to it too. :raises UsageError: ``group.not-allowed``"""
+
     Result: ClassVar = InviteMade
     expires: int = 3 * 86400  # seconds
+    group: str | None = None
 
 
 class Accept(msgspec.Struct, frozen=True, kw_only=True, tag="accept", tag_field="call"):

@@ -22,7 +22,7 @@ from hanatalk.localdb.cipher import mapped_errors, open_database, storage_error
 from hanatalk.localdb.rows import Row
 
 FILE = "profile.sqlite3"
-VERSION = 16
+VERSION = 17
 SEAL_KEY = 32  # bytes
 _FREE = bytes(SEAL_KEY)  # what stands in a slot that is free
 _NONCE = bytes(12)  # every key seals once

@@ -470,6 +470,7 @@ class Invite(Row, frozen=True):
     expires_at: int
     conversation: ConversationId | None = None
     refused: int = 0
+    leads_to: ConversationId | None = None
 
     def __repr__(self) -> str:
         return f"Invite(expires_at={self.expires_at}, refused={self.refused}, …)"

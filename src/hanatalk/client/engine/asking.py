@@ -48,6 +48,16 @@ def _flag(before: int, right: policy.Right, wanted: bool | None) -> int:
     return before | right if wanted else before & ~right
 
 
+def may_lead_to(core: Core, group: str) -> ConversationId:
+    """A group into which this person may invite.
+
+    :raises UsageError: ``name.unknown``, ``name.ambiguous``, ``group.not-a-group``, ``group.not-allowed``
+    """
+    row = views.resolve(core, group)
+    groups.must_be_adder(core, row)
+    return row.conversation
+
+
 def waiting(core: Core, conversation: ConversationId) -> bool:
     """Whether something that was asked for still waits for a commit, or for what follows it."""
     if core.db.first(Change, "conversation = ? AND kind != ?", conversation, ChangeKind.LEFT) is not None:

@@ -427,10 +427,12 @@ class Engine:
         """Conversations that wait for this device to be added again."""
         return views.rejoining(self._core)
 
-    def invite(self, *, expires: int, now: int) -> Invite:
-        """:param expires: seconds; :raises UsageError, NetworkError: see `invites.offer`"""
+    def invite(self, *, expires: int, now: int, group: str | None = None) -> Invite:
+        """:param expires: seconds; :param group: whoever comes is added to it (HT-M-093)
+        :raises UsageError, NetworkError: see `invites.offer`, `asking.may_lead_to`"""
         now = self._at(now)
-        row = invites.offer(self._core, self.home_relay, expires=expires, now=now)
+        leads_to = asking.may_lead_to(self._core, group) if group is not None else None
+        row = invites.offer(self._core, self.home_relay, expires=expires, now=now, leads_to=leads_to)
         self._follow_up(now)
         return row
 

@@ -29,6 +29,7 @@ from hanatalk.localdb.rows import (
     Conversation,
     ConversationState,
     IntentKind,
+    Invite,
     Member,
     Message,
     PendingWelcome,
@@ -79,9 +80,7 @@ def add(core: Core, row: Conversation, people: list[AccountId], now: int) -> Non
 
     :raises UsageError: ``group.not-allowed``, ``group.no-key-package``, ``group.already``, ``group.too-large``
     """
-    agreed = _managed(core, row)
-    if not agreed.is_admin(core.identity.account) and not agreed.rights & policy.Right.ADD:
-        raise UsageError("group.not-allowed")
+    must_be_adder(core, row)
     members = core.members(row.conversation)
     here = {member.account for member in members}
     suite = core.group(row.conversation).suite
@@ -96,6 +95,23 @@ def add(core: Core, row: Conversation, people: list[AccountId], now: int) -> Non
         for account in people:
             changes.want(core, row.conversation, ChangeKind.ADD, account)
         _want(core, row, now)
+
+
+def must_be_adder(core: Core, row: Conversation) -> None:
+    """:raises UsageError: ``group.not-a-group``, ``group.not-a-member``, ``group.not-allowed``"""
+    agreed = _managed(core, row)
+    if not agreed.is_admin(core.identity.account) and not agreed.rights & policy.Right.ADD:
+        raise UsageError("group.not-allowed")
+
+
+def came_by_invite(core: Core, direct: Conversation, account: AccountId, now: int) -> None:
+    """Whoever came by an invite into a group said Hello, and left KeyPackages: it is added (HT-M-093)."""
+    for invite in core.db.find(Invite, "conversation = ? AND leads_to IS NOT NULL", direct.conversation):
+        core.db.execute("UPDATE invite SET leads_to = NULL WHERE invite = ?", invite.invite)
+        row = core.db.first(Conversation, "conversation = ?", invite.leads_to)
+        if row is not None and row.state == ConversationState.JOINED:
+            changes.want(core, row.conversation, ChangeKind.ADD, account)
+            _want(core, row, now)
 
 
 def remove(core: Core, row: Conversation, people: list[AccountId], now: int) -> None:

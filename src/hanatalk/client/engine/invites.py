@@ -82,10 +82,11 @@ def relay_key(core: Core, url: str) -> RelayKey:
     return RelayKey(key)
 
 
-def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
+def offer(core: Core, url: str, *, expires: int, now: int, leads_to: ConversationId | None = None) -> Invite:
     """Make an invite; usable once its offer is stored.
 
     :param expires: seconds
+    :param leads_to: a group to which whoever comes is added
     :raises UsageError: ``invite.expiry``; :raises NetworkError: ``network.never-reached``
     """
     linking.must_be_somebody(core)
@@ -121,7 +122,7 @@ def offer(core: Core, url: str, *, expires: int, now: int) -> Invite:
             kind=sealing.BodyKind.OFFER,
             body=_packed(body),
         )
-        row = Invite(channel, links.compose(link), package.ref, expires_at)
+        row = Invite(channel, links.compose(link), package.ref, expires_at, leads_to=leads_to)
         core.db.insert(row)
         own = core.channel(channel)
         if own is None:

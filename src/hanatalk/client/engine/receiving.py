@@ -467,6 +467,7 @@ def _hello(core: Core, row: Conversation, sender: Member, hello: content.Hello, 
         return False
     if row.kind == policy.Kind.DIRECT:
         key_packages.remember(core, chain, hello.key_packages)
+        groups.came_by_invite(core, row, sender.account, now)
         core.emit(
             events.MemberJoined(conversation=row.conversation.hex(), account=sender.account.hex(), name=hello.name)
         )

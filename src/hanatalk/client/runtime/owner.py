@@ -484,7 +484,7 @@ class Owner:
         home = {self._engine.home_relay}
         if not await self._until(self._engine.knows_relay, INVITE_WAIT, needs=home):
             raise self._network_error(home)
-        row = self._engine.invite(expires=call.expires, now=now())
+        row = self._engine.invite(expires=call.expires, now=now(), group=call.group)
         self._settle()
         await self._until(lambda: self._engine.invite_made(row).state == "stored", INVITE_WAIT, needs=home)
         return self._engine.invite_made(row)
