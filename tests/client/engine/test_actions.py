@@ -345,6 +345,24 @@ def test_what_comes_first_holds_when_its_message_comes(pair: Pair, what: str) ->
     assert pair.jihoon.database.number("SELECT count(*) FROM action WHERE waits = 1") == 0
 
 
+def test_what_waits_goes_when_a_tombstone_comes_instead(pair: Pair) -> None:
+    """HT-C-104, HT-C-047: lost on the way, taken back meanwhile."""
+    pipe = pair.jihoon.pipe
+    assert pipe is not None
+    pair.world.settle()
+    pipe.hold()
+    message = pair.minji.send(pair.conversation, "lost")
+    pair.minji.engine.react(message, "👍", pair.minji.now)
+    pair.world.run()
+    pipe.release(lambda pushed: pushed[1:])
+    pair.jihoon.step()
+    assert pair.jihoon.database.number("SELECT count(*) FROM action WHERE waits = 1") == 1
+    pair.minji.recall(message)
+    pair.world.settle(60)
+    assert pair.jihoon.database.number("SELECT count(*) FROM action") == 0
+    assert pair.jihoon.database.number("SELECT count(*) FROM gap") == 0
+
+
 def test_what_waits_is_bounded_and_the_oldest_goes(pair: Pair) -> None:
     """HT-C-104: reactions, edits and recalls of messages that nobody ever sent."""
     core = pair.minji.engine._core

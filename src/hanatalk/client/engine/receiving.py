@@ -394,7 +394,8 @@ def _numbered(
     receipts.due(core, core.conversation(row.conversation), now, len(members))
     if isinstance(body, content.Action) and not void:
         actions.take_in(core, row, members, message, body, now)
-    if text and not actions.meet(core, row, members, message, now):
+    named = isinstance(body, content.Text | content.Tombstone)  # something may have been said about it
+    if named and not actions.meet(core, row, members, message, now):
         _alarm(core, row, "message.foreign-edit", now)
     if text and not recalled:
         downloads.arrived(core, row, message, text)
