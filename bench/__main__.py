@@ -25,7 +25,7 @@ PATIENCE = {"groups": 4, "link": 3}  # times that; --full: 4 times more
 
 
 def _topics() -> dict[str, Callable[[Options], Table]]:
-    from bench import chat, client, crowd, driver, groups, linking, matrix, relay, searching
+    from bench import chat, client, crowd, driver, files, groups, linking, matrix, relay, searching
 
     return {
         "driver": driver.driver,
@@ -40,6 +40,7 @@ def _topics() -> dict[str, Callable[[Options], Table]]:
         "catchup": client.catchup,
         "open": client.opening,
         "search": searching.search,
+        "file": files.transfer,
         "help": client.help_time,
         "size": client.size,
         "mls": client.mls,

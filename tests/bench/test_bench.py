@@ -40,7 +40,7 @@ def test_what_was_not_measured_is_no_target_met(table: Table, tmp_path: Path) ->
 
 def test_topics_run_at_a_tiny_size(tmp_path: Path) -> None:
     """Those that need nothing but this checkout; each in a process of its own, as in a real run."""
-    wanted = ["fanout", "stalled", "open", "search", "size", "mls", "groups", "message", "crowd", "link"]
+    wanted = ["fanout", "stalled", "open", "search", "file", "size", "mls", "groups", "message", "crowd", "link"]
     found = tmp_path / "tables.json"
     command = [sys.executable, "-m", "bench", "--quick", "--no-setup", "--json", str(found), *wanted]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

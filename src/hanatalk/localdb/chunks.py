@@ -1,7 +1,7 @@
 """Files of sealed chunks beside the local database: what attachments consist of. Synchronous.
 
 A file has a random name and holds what goes over the wire, chunk by chunk, at `position × CHUNK`. Keys are not here but
-in the database: once a key is forgotten, its file is noise to everybody (HT-C-156, docs/adr/0016).
+in the database: once a key is forgotten, its file is noise to everybody (HT-C-156, docs/adr/0019).
 """
 
 import contextlib
