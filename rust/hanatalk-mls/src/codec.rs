@@ -25,7 +25,14 @@ fn write<T: Serialize + ?Sized>(value: &T, mut bytes: Vec<u8>) -> Result<Vec<u8>
 
 /// Encode the value of a row.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>, RowError> {
-    write(value, vec![ROW_VERSION]).map(Zeroizing::new)
+    encode_into(value, 0)
+}
+
+/// Encode the value of a row that will have about this many bytes: a vector that grows leaves copies behind.
+pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, about: usize) -> Result<Zeroizing<Vec<u8>>, RowError> {
+    let mut bytes = Vec::with_capacity(about.saturating_add(64));
+    bytes.push(ROW_VERSION);
+    write(value, bytes).map(Zeroizing::new)
 }
 
 /// Encode the key of a row: two letters for its kind, then what it belongs to.

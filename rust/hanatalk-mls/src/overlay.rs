@@ -4,15 +4,15 @@
 //! the caller stores them in the transaction of the message they belong to. A call that fails is undone row by row.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{de::DeserializeOwned, Serialize};
 use zeroize::Zeroizing;
 
-use crate::codec::{decode, encode, row_key, Kind, RowError};
+use crate::codec::{decode, encode_into, row_key, Kind, RowError};
 
-/// A stored value, wiped when dropped.
-pub(crate) type Value = Zeroizing<Vec<u8>>;
+/// A stored value, wiped when nobody holds it any more. Shared, because the tree of a large group is half a megabyte.
+pub(crate) type Value = Arc<Zeroizing<Vec<u8>>>;
 
 /// Rows to store (`Some`) or delete (`None`), each key once, in key order.
 pub(crate) type Writes = Vec<(Vec<u8>, Option<Value>)>;
@@ -45,7 +45,7 @@ impl Overlay {
     pub(crate) fn from_rows(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let rows = rows
             .into_iter()
-            .map(|(key, value)| (key, Zeroizing::new(value)))
+            .map(|(key, value)| (key, Arc::new(Zeroizing::new(value))))
             .collect();
         Self {
             state: Mutex::new(State {
@@ -131,8 +131,10 @@ impl Overlay {
         key: &K,
         value: &V,
     ) -> Result<(), RowError> {
-        let (key, value) = (row_key(kind, key)?, encode(value)?);
-        self.state().put(key, Some(value));
+        let key = row_key(kind, key)?;
+        let before = self.state().rows.get(&key).map_or(0, |value| value.len());
+        let value = encode_into(value, before + before / 8)?;
+        self.state().put(key, Some(Arc::new(value)));
         Ok(())
     }
 
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn byte_strings_are_packed() -> Result<(), RowError> {
-        let row = encode(&vec![0xffu8; 1000])?;
+        let row = encode_into(&vec![0xffu8; 1000], 0)?;
         assert!(row.len() < 1010);
         assert_eq!(decode::<Vec<u8>>(&row)?, vec![0xffu8; 1000]);
         Ok(())
