@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -141,11 +142,16 @@ class Listening:
     def until(self, event: str, **fields: object) -> dict[str, Any]:
         """Read on until an event of this kind with these fields comes."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            found: dict[str, Any] = json.loads(line)
-            self.seen.append(found)
-            if found["event"] == event and all(found.get(name) == value for name, value in fields.items()):
-                return found
+        hanging = threading.Timer(PATIENCE, self.process.kill)  # then what it said is shown, instead of nothing at all
+        hanging.start()
+        try:
+            for line in self.process.stdout:
+                found: dict[str, Any] = json.loads(line)
+                self.seen.append(found)
+                if found["event"] == event and all(found.get(name) == value for name, value in fields.items()):
+                    return found
+        finally:
+            hanging.cancel()
         self.interrupt()
         raise AssertionError(f"ended without {event}: {self.seen} {self.last_words!r}")
 

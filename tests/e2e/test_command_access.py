@@ -50,6 +50,20 @@ def test_without_the_pass_nothing_and_with_it_everything(
     assert PASS not in guarded.log.read_text()
 
 
+def test_a_pass_given_through_the_process_that_has_the_profile_open(
+    guarded: RelayProcess, pass_file: Path, person: Callable[[str], Person]
+) -> None:
+    """HT-R-125: `listen` owns the profile and was refused; a wrong pass is said, the right one connects it at once."""
+    minji = person("minji").join("민지", guarded.url)
+    with minji.listening() as listening:
+        wrong = minji.type("relay-pass", "--access-pass-file", "-", stdin="not the newsroom's pass\n")
+        assert (wrong.code, wrong.error["error"]) == (5, "relay.access-pass")
+        taken = minji.do("relay-pass", "--access-pass-file", str(pass_file)).object
+        assert taken == {"relay": guarded.url, "connected": True}
+        listening.until("connection", relay=guarded.url, connected=True)
+        assert minji.do("invite").object["invite"].startswith("hana:")
+
+
 def test_somebody_elses_relay_may_want_a_pass_too(
     guarded: RelayProcess, relay: RelayProcess, pass_file: Path, person: Callable[[str], Person]
 ) -> None:

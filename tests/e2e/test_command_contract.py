@@ -244,6 +244,15 @@ def test_listen_tells_messages_receipts_and_states_as_they_come(pair: Pair) -> N
         assert receipt["conversation"] == pair.conversation
 
 
+def test_who_listens_through_another_listener_misses_nothing_either(pair: Pair) -> None:
+    """Its first line comes once the process that owns the profile tells it everything."""
+    pair.settle()
+    with pair.jihoon.listening() as first, pair.jihoon.listening() as second:
+        sent = pair.jihoon.do("send", "민지", "둘 다 들려?").object
+        for listening in (first, second):
+            assert listening.until("message")["message"]["message"] == sent["message"]
+
+
 def test_fields_may_be_added_never_renamed(pair: Pair) -> None:
     """The field lists of the command's contract, in one place."""
     pair.minji.do("send", pair.conversation, "x")

@@ -42,9 +42,12 @@ def listen(settings: Settings) -> None:
 
 async def _tell(output: Output, profile: Profile) -> None:
     """Until the owner of the profile ends."""
-    coming = aiter(profile.events())
+    begun = asyncio.Event()
+    coming = aiter(profile.events(begun))
     first = asyncio.ensure_future(anext(coming, None))  # asking for the first event is what registers us
-    await asyncio.sleep(0)
+    registered = asyncio.ensure_future(begun.wait())  # by the process that owns the profile, which may be busy
+    await asyncio.wait((first, registered), return_when=asyncio.FIRST_COMPLETED)
+    registered.cancel()
     account = await answered(profile, calls.Status(), calls.Account)
     state = events.ConnectionChanged(relay=account.relay, connected=account.connected, queued=account.queued)
     _show(output, account, state)

@@ -199,11 +199,13 @@ class Remote:
         finally:
             writer.close()
 
-    async def events(self) -> AsyncIterator[events.Event]:
+    async def events(self, begun: asyncio.Event | None = None) -> AsyncIterator[events.Event]:
         """What happens from now on, until the owner ends."""
         reader, writer = await self._connect()
         try:
             await _ask(reader, writer, calls.Listen())
+            if begun is not None:
+                begun.set()
             while line := await reader.readline():
                 yield _events.decode(line)
         finally:

@@ -551,13 +551,15 @@ class Owner:
                 raise link.error
         return calls.PassKept(relay=url, connected=all(self._engine.is_ready(link.url) for link in links))
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self, begun: asyncio.Event | None = None) -> AsyncIterator[Event]:
         """What happens from now on, until the profile is closed or this listener falls too far behind.
 
         :raises HanaError: why the profile was closed, if the disk did it
         """
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._listeners.add(queue)
+        if begun is not None:
+            begun.set()
         if self.closed.is_set():  # before anybody listened
             queue.put_nowait(None)
         try:

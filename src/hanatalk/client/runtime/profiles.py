@@ -31,8 +31,8 @@ class Profile(Protocol):
         """Carry out one call; the result is of the call's `Result` type. :raises HanaError:"""
         ...
 
-    def events(self) -> AsyncIterator[Event]:
-        """What happens from now on."""
+    def events(self, begun: asyncio.Event | None = None) -> AsyncIterator[Event]:
+        """What happens from now on; `begun` is set once nothing is missed any more, which may take a while."""
         ...
 
 
