@@ -210,7 +210,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
     """`unread` counts messages I have not read; `last` is the last message's text.
 
-    `state`: ``joined``; ``rejoining``: nothing is sent until this device was added again; ``lost``: a new invite is
+    `state`: ``joined``; ``joining`` (a group of which nobody was heard yet), ``leaving``, ``removed`` (no member any
+    more); ``rejoining``: nothing is sent until this device was added again; ``lost``: a new invite is
     needed; ``blocked``: the same profile is open elsewhere.
     """
 

@@ -113,7 +113,7 @@ def _welcome_again(core: Core, known: Conversation) -> bool:
         raise ContentError("welcome.refused", why="group")
     if known.state == ConversationState.REMOVED:
         return True
-    return known.state == ConversationState.JOINED and is_joining(core, known.conversation)
+    return known.state == ConversationState.JOINED and _is_joining(core, known.conversation)
 
 
 def _replaced(core: Core, conversation: ConversationId) -> None:
@@ -135,7 +135,7 @@ def _replaced(core: Core, conversation: ConversationId) -> None:
     )
 
 
-def is_joining(core: Core, conversation: ConversationId) -> bool:
+def _is_joining(core: Core, conversation: ConversationId) -> bool:
     """Whether nothing of another member has decrypted yet."""
     return bool(core.db.value("SELECT 1 FROM joining WHERE conversation = ?", conversation))
 

@@ -243,11 +243,17 @@ def chats(core: Core) -> calls.ChatList:
     return calls.ChatList(chats=[chat for _, chat in found])
 
 
+STANDING = {ConversationState.LEAVING: "leaving", ConversationState.REMOVED: "removed"}
+
+
 def _state(core: Core, row: Conversation) -> str:
     if core.elsewhere:
         return "blocked"
     if row.state == ConversationState.JOINED:
-        return "joined"
+        nobody_heard = core.db.value("SELECT 1 FROM joining WHERE conversation = ?", row.conversation)  # HT-M-087
+        return "joining" if nobody_heard else "joined"
+    if row.state in STANDING:
+        return STANDING[ConversationState(row.state)]
     known = core.db.value("SELECT 1 FROM resync WHERE conversation = ?", row.conversation)
     return "rejoining" if known else "lost"
 
