@@ -158,7 +158,8 @@ async def open_profile(
         try:
             async with _owned(home, database, patience) as owner:
                 yield owner
-                revoked = owner.revoked
+                with contextlib.suppress(StorageError):  # then whoever opens it next asks again
+                    revoked = owner.revoked
         except ProfileError as error:
             revoked = error.code == "profile.revoked"
             raise
