@@ -398,7 +398,8 @@ def _numbered(
     if named and not actions.meet(core, row, members, message, now):
         _alarm(core, row, "message.foreign-edit", now)
     if text and not recalled:
-        downloads.arrived(core, row, message, text)
+        if not void:
+            downloads.arrived(core, row, message, text)
         core.received += not own
         core.emit(events.MessageReceived(message=views.shown(core, row, receipts.Counts(core, row, members), message)))
 
