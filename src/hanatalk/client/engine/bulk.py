@@ -26,7 +26,11 @@ class Bulk:
         self.caught_up: set[int] = set()
         self.acknowledged: dict[int, int] = {}  # seq
         self.bad: dict[int, int] = {}  # entries that are no chunk of theirs
-        self.unsynced: set[tuple[int, str]] = set()  # attachment, file
+        self.seen: dict[int, int] = {}  # last seq
+        self.kept: dict[int, dict[int, bytes]] = {}  # digests of chunks that are written, but not known to be durable
+        self.files: dict[int, str | None] = {}  # into which they are written
+        self.over: set[int] = set()  # nothing more is to be had from these channels
+        self.unwritten: dict[int, list[int]] = {}  # positions that the relay has and no row says
         self.told: dict[int, int] = {}  # chunks done when progress was published last
 
     def let_go(self, channel: ChannelId) -> None:
@@ -34,9 +38,12 @@ class Bulk:
         number = self.channels.pop(channel)
         self.queues.pop(number, None)
         self.keys.pop(number, None)
-        for known in (self.heads, self.erases, self.erased, self.acknowledged, self.bad, self.told):
+        self.kept.pop(number, None)
+        self.files.pop(number, None)
+        self.unwritten.pop(number, None)
+        for known in (self.heads, self.erases, self.erased, self.acknowledged, self.bad, self.seen, self.told):
             known.pop(number, None)
-        for marked in (self.appended, self.arrived, self.caught_up):
+        for marked in (self.appended, self.arrived, self.caught_up, self.over):
             marked.discard(number)
         for entry_id in [entry_id for entry_id, (whose, _) in self.in_flight.items() if whose == number]:
             del self.in_flight[entry_id]

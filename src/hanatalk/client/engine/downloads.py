@@ -15,6 +15,7 @@ AT_ONCE = 1 << 20  # bytes up to which an attachment is fetched without being as
 AT_ONCE_TOTAL = 1 << 30  # bytes of others' attachments on this device beyond which nothing is fetched unasked
 SETTING = "fetch-at-once"
 ASK_AGAIN = (60_000, 600_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000)  # milliseconds; the last one again and again
+TOGETHER = 16  # chunks (1 MiB) that are put down together
 BAD_LIMIT = 64  # entries that are no chunk of an attachment, above as many as it has chunks: then enough is enough
 BAD_TRIES = 3  # times that an attachment is fetched after something in it was wrong
 
@@ -163,6 +164,7 @@ def open_channel(core: Core, link: Link, row: Attachment) -> None:
     if found is None or row.number is None:
         return
     link.bulk.channels[row.channel] = row.number
+    link.bulk.files[row.number] = row.file
     link.bulk.keys[row.number] = chunking.ChunkKey(found.secret)
     link.connection.open(row.channel, read=row.read_token, write=row.write_half, write_is_token=False)
 
@@ -181,9 +183,11 @@ def opened(core: Core, link: Link, row: Attachment, event: ChannelOpened) -> Non
 def entry(core: Core, link: Link, row: Attachment, event: EntryReceived) -> None:
     """One chunk, or what is none: that is passed over, and what is missing in the end is asked for (T-070)."""
     bulk, number = link.bulk, row.number
-    if row.state != Transfer.FETCHING or number is None or row.file is None or event.seq <= row.cursor:
+    if row.state != Transfer.FETCHING or number is None or row.file is None or bulk.files.get(number) != row.file:
         return
-    core.db.execute("UPDATE attachment SET cursor = ? WHERE number = ?", event.seq, number)
+    if event.seq <= max(row.cursor, bulk.seen.get(number, 0)):
+        return
+    bulk.seen[number] = event.seq
     bulk.arrived.add(number)
     try:
         if event.entry_class is not EntryClass.ATTACHMENT:
@@ -192,37 +196,48 @@ def entry(core: Core, link: Link, row: Attachment, event: EntryReceived) -> None
     except ContentError:
         bulk.bad[number] = bulk.bad.get(number, 0) + 1
         return
-    if core.db.value("SELECT 1 FROM chunk WHERE attachment = ? AND position = ?", number, position):
+    kept = bulk.kept.setdefault(number, {})
+    if position in kept or core.db.value("SELECT 1 FROM chunk WHERE attachment = ? AND position = ?", number, position):
         return
     try:
         core.db.files.write(row.file, position, event.entry)
     except StorageError as error:
         _away(core, row, Transfer.REFUSED, error.code)
         return
-    core.db.insert(Chunk(number, position, chunking.chunk_digest(event.entry)))
-    bulk.unsynced.add((number, row.file))
+    kept[position] = chunking.chunk_digest(event.entry)
 
 
-def settle(core: Core, link: Link) -> None:
-    """Before the transaction ends: what its rows say is in the files is there (HT-C-146)."""
-    for number, file in link.bulk.unsynced:
+def _flush(core: Core, link: Link, row: Attachment) -> bool:
+    """Make durable what came, then say so in one step (HT-C-146). False: the disk said no, and nothing is kept."""
+    bulk, number = link.bulk, row.number
+    assert number is not None
+    assert row.file is not None
+    kept = bulk.kept.pop(number, {})
+    if kept:
         try:
-            core.db.files.sync(file)
+            core.db.files.sync(row.file)
         except StorageError as error:
-            row = attached.row(core, number)
-            if row is not None and row.file == file:
-                _away(core, row, Transfer.REFUSED, error.code)
-    link.bulk.unsynced.clear()
+            _away(core, row, Transfer.REFUSED, error.code)
+            return False
+        for position, digest in kept.items():
+            core.db.put(Chunk(number, position, digest))
+    core.db.execute("UPDATE attachment SET cursor = max(cursor, ?) WHERE number = ?", bulk.seen.get(number, 0), number)
+    return True
 
 
 def look(core: Core, link: Link, row: Attachment, now: int) -> int:
     """What came of it? Runs in a transaction of its own. Returns how many chunks are here.
 
-    A bundle may be fetched while it is still on its way up: at the channel's head more of it is waited for.
+    Some are put down together: each time costs two waits for the disk, and what is lost with a process is fetched
+    again. A bundle may be fetched while it is still on its way up: at the channel's head more of it is waited for.
     """
     bulk, number = link.bulk, row.number
     assert number is not None
-    have = core.db.number("SELECT count(*) FROM chunk WHERE attachment = ?", number)
+    kept = len(bulk.kept.get(number, ()))
+    have = core.db.number("SELECT count(*) FROM chunk WHERE attachment = ?", number) + kept
+    over = number in bulk.caught_up or bulk.bad.get(number, 0) > row.chunks + BAD_LIMIT
+    if (kept >= TOGETHER or have == row.chunks or over) and not _flush(core, link, row):
+        return 0
     if have == row.chunks:
         _complete(core, row)
     elif (number in bulk.caught_up and not row.bundle) or bulk.bad.get(number, 0) > row.chunks + BAD_LIMIT:

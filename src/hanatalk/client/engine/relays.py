@@ -250,8 +250,7 @@ def _refused(core: Core, link: Link, event: wire.Refused, now: int) -> None:
 
 
 def settle(core: Core, now: int) -> None:
-    """Go on with what a stale turn held up; make durable what the transaction says is here."""
-    transfers.settle(core)
+    """Go on with what a stale turn held up."""
     for (owner,) in core.db.tuples("SELECT DISTINCT owner FROM outbox WHERE refused_turn IS NOT NULL"):
         if isinstance(owner, bytes):
             sending.settle(core, ConversationId(owner), now)

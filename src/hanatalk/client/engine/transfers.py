@@ -47,7 +47,7 @@ def take_event(core: Core, link: Link, event: wire.Event, now: int) -> bool:
         return True  # it was let go, or lies elsewhere now
     match event:
         case wire.EntryStored():
-            uploads.stored(core, link, event.entry_id)
+            uploads.stored(link, event.entry_id)
         case wire.EntryReceived():
             downloads.entry(core, link, row, event)
         case wire.ChannelOpened():
@@ -76,24 +76,20 @@ def _refused(core: Core, link: Link, number: int, event: wire.Refused, now: int)
     core.emit(events.Alarm(conversation=None, code=f"relay.{event.code}"))
 
 
-def settle(core: Core) -> None:
-    """Before a transaction ends that took events."""
-    for link in core.links.values():
-        if link.bulk.unsynced:
-            downloads.settle(core, link)
-
-
 def pump(core: Core, url: str, link: Link, now: int) -> None:
     """Bring the connection in step with the rows. Called after every transaction."""
     bulk = link.bulk
     for entry_id in bulk.stored:
-        bulk.in_flight.pop(entry_id, None)
+        found = bulk.in_flight.pop(entry_id, None)
+        if found is not None:
+            bulk.unwritten.setdefault(found[0], []).append(found[1])
     bulk.stored.clear()
     rows = core.db.find(Attachment, "state IN (?, ?, ?) AND relay = ? ORDER BY number", *_MOVING, url)
     moving = {row.channel: row for row in rows}
     for channel, number in list(bulk.channels.items()):
         row = moving.get(channel)
-        if row is None or row.number != number:
+        same = row is not None and row.number == number and bulk.files.get(number, row.file) == row.file
+        if not same or number in bulk.over:
             bulk.let_go(channel)
             link.connection.close(channel)
     for row in moving.values():
@@ -123,6 +119,9 @@ def _upload(core: Core, link: Link, row: Attachment, now: int) -> None:
             uploads.placed(core, row, now)
             _tell(core, link, row, row.chunks)
         return
+    if len(link.bulk.unwritten.get(row.number, ())) >= uploads.TOGETHER:
+        with core.transaction():
+            uploads.note(core, row, link.bulk.unwritten.pop(row.number))
     done = row.chunks - len(link.bulk.queues[row.number]) - link.bulk.under_way(row.number)
     _progress(core, link, row, done)
 
@@ -130,18 +129,20 @@ def _upload(core: Core, link: Link, row: Attachment, now: int) -> None:
 def _download(core: Core, link: Link, row: Attachment, now: int) -> None:
     bulk, number = link.bulk, row.number
     assert number is not None
-    # behind an entry that was no chunk nothing is acknowledged: what the relay has may be good the next time
-    if row.reader is not None and number not in bulk.bad and row.cursor > bulk.acknowledged.get(number, 0):
-        bulk.acknowledged[number] = row.cursor
-        link.connection.acknowledge(row.channel, reader=row.reader, seq=row.cursor)
     if number not in bulk.arrived and number not in bulk.caught_up:
         return
     with core.transaction():
         have = downloads.look(core, link, row, now)
         after = attached.row(core, number)
         if after is None or after.state != row.state:
+            bulk.over.add(number)
             _tell(core, link, after or row, have)
     bulk.arrived.discard(number)
+    # behind an entry that was no chunk nothing is acknowledged: what the relay has may be good the next time
+    good = after is not None and after.channel == row.channel and number not in bulk.bad
+    if good and after is not None and after.reader and after.cursor > bulk.acknowledged.get(number, 0):
+        bulk.acknowledged[number] = after.cursor
+        link.connection.acknowledge(row.channel, reader=after.reader, seq=after.cursor)
     _progress(core, link, row, have)
 
 

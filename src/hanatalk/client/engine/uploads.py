@@ -18,6 +18,7 @@ from hanatalk.wire.classes import EntryClass
 
 WINDOW = 32  # chunks (2 MiB) on their way to a relay at once
 AGAIN_PAUSE = 600_000  # milliseconds in which the same attachment is not left again
+TOGETHER = 16  # chunks (1 MiB) whose storing is put down together
 ANNOUNCE_PAUSE = 60_000  # milliseconds in which the same place is not said again
 AGAIN_LIMIT = 8  # times that one is left again (HT-C-150)
 
@@ -217,12 +218,17 @@ def append(core: Core, link: Link, row: Attachment) -> None:
         )
 
 
-def stored(core: Core, link: Link, entry_id: EntryId) -> None:
+def stored(link: Link, entry_id: EntryId) -> None:
     """The relay has one chunk."""
-    found = link.bulk.in_flight.get(entry_id)
-    if found is not None and attached.row(core, found[0]) is not None:
-        core.db.put(Chunk(*found))
+    if entry_id in link.bulk.in_flight:
         link.bulk.stored.add(entry_id)
+
+
+def note(core: Core, row: Attachment, positions: list[int]) -> None:
+    """Some chunks are at the relay; put down together, what is lost with a process is sent again (HT-R-041)."""
+    assert row.number is not None
+    for position in positions:
+        core.db.put(Chunk(row.number, position))
 
 
 def refused(link: Link, entry_id: EntryId) -> None:
