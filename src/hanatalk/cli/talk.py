@@ -37,7 +37,9 @@ def chats(settings: Settings) -> None:
     output = Output(settings)
     found = ask(settings, calls.Chats(), calls.ChatList).chats
     for chat in found:
-        state = "" if chat.state == "joined" else output.say(f"cli.chats.{chat.state}")
+        states = [chat.state] if chat.state != "joined" else []
+        states += ["same-name"] if chat.same_name else []
+        state = " ".join(output.say(f"cli.chats.{each}") for each in states)
         output.result(chat, rendering.chat(chat, state=state, paint=output.painted))
     if not found:
         output.note("cli.chats.none")

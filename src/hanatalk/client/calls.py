@@ -212,7 +212,8 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
 
     `state`: ``joined``; ``joining`` (a group of which nobody was heard yet), ``leaving``, ``removed`` (no member any
     more); ``rejoining``: nothing is sent until this device was added again; ``lost``: a new invite is
-    needed; ``blocked``: the same profile is open elsewhere.
+    needed; ``blocked``: the same profile is open elsewhere. `same_name`: another conversation goes by a name that looks
+    the same: somebody else, or a person who lost every device and has a new account and another safety number (T-034).
     """
 
     conversation: str
@@ -223,6 +224,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     last: str | None
     verified: bool
     state: str = "joined"
+    same_name: bool = False
 
 
 class ChatList(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from tests.client.gatherings import founded
 from tests.client.people import Person, World
 
 from hanatalk.client import events
-from hanatalk.client.engine import resync
+from hanatalk.client.engine import history, resync
 from hanatalk.ids import ConversationId
 
 
@@ -186,6 +186,13 @@ def test_what_comes_while_history_travels_is_there_too(pair: Pair) -> None:
         pair.minji.send(pair.conversation, f"old {number}")
     pair.world.settle()
     laptop = pair.minji.new_device(settle=False)
+    waited = False
+    for _ in range(200):
+        pair.world.settle(0.01)
+        if history.taking(laptop.engine._core) is not None:
+            waited = True
+            assert laptop.engine.chats().chats == []  # what is old comes first (HT-C-173)
+    assert waited
     for number in range(20):
         pair.jihoon.send(pair.conversation, f"new {number}")
         pair.world.settle(1)
@@ -232,3 +239,48 @@ def test_killed_at_every_step_linking_goes_on(world: World, every: int) -> None:
         other.send(conversation, "hi")
     world.settle()
     assert [new.texts(conversation)[-1] for conversation in conversations] == ["hi"] * 4
+
+
+def test_every_device_of_one_person_is_lost(pair: Pair) -> None:
+    """T-034: a new account by the same name stands beside the old one, with another safety number, and is marked."""
+    before = pair.jihoon.engine.verify(pair.conversation, confirm=True).safety_number
+    pair.minji.offline()
+    again = pair.world.person("민지 ")
+    pair.world.run()
+    conversation = pair.world.befriend(again, pair.jihoon)
+    after = pair.jihoon.engine.verify(conversation, confirm=False)
+    assert after.safety_number != before
+    assert not after.verified
+    shown = {chat.conversation: (chat.verified, chat.same_name) for chat in pair.jihoon.engine.chats().chats}
+    assert shown == {pair.conversation: (True, True), conversation: (False, True)}
+
+
+def test_what_one_device_verified_all_have_verified(pair: Pair) -> None:
+    """HT-C-170: a compared safety number is known to every own device."""
+    laptop = pair.minji.new_device()
+    assert not laptop.engine.chats().chats[0].verified
+    pair.minji.engine.verify(pair.conversation, confirm=True)
+    pair.world.settle()
+    assert laptop.engine.chats().chats[0].verified
+
+
+def test_the_others_finish_what_a_remover_began(pair: Pair) -> None:
+    """HT-M-127: the device that removed another dies at once: its siblings commit in the conversations."""
+    laptop = pair.minji.new_device()
+    tablet = laptop.new_device()
+    pair.world.settle(60)
+    gone = laptop.engine._core.identity.device.key
+    tablet.offline()
+    pair.minji.engine.remove_device(gone.hex(), pair.minji.now)
+    core = pair.minji.engine._core
+    for _ in range(400):
+        pair.world.run()
+        if gone not in core.identity.chain.devices:
+            break
+        pair.world.settle(0.05)
+    pair.minji.offline()
+    tablet.online()
+    pair.world.settle(400)
+    members = {member.device for member in pair.jihoon.engine._core.members(_id(pair.conversation))}
+    assert gone not in members
+    assert tablet.engine._core.identity.device.key in members

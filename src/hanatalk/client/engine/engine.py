@@ -34,6 +34,7 @@ from hanatalk.client.engine import (
     roll,
     searching,
     sending,
+    siblings,
     telling,
     timers,
     transfers,
@@ -693,4 +694,11 @@ class Engine:
 
     def verify(self, conversation: str, *, confirm: bool) -> calls.Safety:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``, ``verify.group``"""
-        return views.safety(self._core, views.resolve(self._core, conversation), confirm=confirm)
+        row = views.resolve(self._core, conversation)
+        found = views.safety(self._core, row, confirm=confirm)
+        if confirm and siblings.group(self._core) is not None:
+            with self._core.transaction():
+                people = {member.account for member in self._core.members(row.conversation)}
+                devices.tell_contacts(self._core, people, self._now)
+            self._follow_up(self._now)
+        return found

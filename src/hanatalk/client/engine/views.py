@@ -1,5 +1,6 @@
 """What people see: names looked up, chats, messages, safety numbers. Reads only, but for `read` and `verify`."""
 
+import collections
 import datetime as dt
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from hanatalk.client import calls
 from hanatalk.client.engine import actions, content, going, keys, policy, receipts, timers, transfers, whispers
 from hanatalk.client.engine.core import Core
+from hanatalk.client.engine.looks import same_look
 from hanatalk.errors import UsageError
 from hanatalk.ids import AccountId, ConversationId, MessageId
 from hanatalk.localdb.rows import Conversation, ConversationState, Message, MessageKind
@@ -240,7 +242,10 @@ def chats(core: Core) -> calls.ChatList:
         )
         found.append((last.sent_at if last else row.created_at, chat))
     found.sort(key=lambda pair: pair[0], reverse=True)
-    return calls.ChatList(chats=[chat for _, chat in found])
+    looks = collections.Counter(same_look(chat.name) for _, chat in found)
+    twins = {name for name, count in looks.items() if count > 1}
+    marked = [msgspec.structs.replace(chat, same_name=same_look(chat.name) in twins) for _, chat in found]
+    return calls.ChatList(chats=marked)
 
 
 STANDING = {ConversationState.LEAVING: "leaving", ConversationState.REMOVED: "removed"}
@@ -262,7 +267,9 @@ def rejoining(core: Core) -> list[calls.Rejoining]:
     """Conversations that wait for this device to be added again (HT-M-056)."""
     return [
         calls.Rejoining(conversation=row.conversation.hex(), name=core.conversation_name(row))
-        for row in core.db.find(Conversation, "state != ? ORDER BY created_at", ConversationState.JOINED)
+        for row in core.db.find(
+            Conversation, "state != ? AND kind != ? ORDER BY created_at", ConversationState.JOINED, policy.Kind.ACCOUNT
+        )
         if _state(core, row) == "rejoining"
     ]
 
