@@ -161,7 +161,7 @@ def _beside(core: Core, row: Conversation, members: list[Member], *, to: DeviceK
         if isinstance(account, bytes)
     ]
     return key_packages.Beside(
-        mine.exported if mine is not None else None,
+        mine.exported if mine is not None and mine.exported else None,  # a group has none of its own
         streams,
         told[: key_packages.RECEIPTS_LIMIT],
         silent,

@@ -363,6 +363,8 @@ def _join(
     people = set()
     for member in staged.members:
         account = AccountId(accounts.read_credential(member.credential).account)
+        if account not in chains and (before := core.chain(account)) is not None:
+            chains[account] = before
         if account not in chains:
             raise VerificationError("credential.not-in-chain")
         found = accounts.verify_credential(member.credential, member.signature_key, chains[account])

@@ -452,13 +452,10 @@ def readmitted(core: Core, conversation: ConversationId, now: int) -> None:
         return
     core.db.execute("DELETE FROM readmission WHERE conversation = ?", conversation)
     row = core.conversation(conversation)
-    at = policy.parse_welcome_at(mls.key_package_inspect(wanted.key_package).extensions)
-    if row.kind == policy.Kind.GROUP:
-        welcoming.leave(core, row, [wanted.key_package], wanted.welcome)
-    else:
+    if row.kind != policy.Kind.GROUP:
         core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind = ?", conversation, OutboxKind.WELCOME)
         core.db.execute("DELETE FROM kept WHERE owner = ?", conversation)
-        key_packages.leave_welcome(core, conversation, at, wanted.welcome)
+    welcoming.leave(core, row, [wanted.key_package], wanted.welcome)
     state(core, row, now)
     members = core.members(conversation)
     receipts.tell_again(core, conversation)

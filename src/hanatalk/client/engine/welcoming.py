@@ -1,4 +1,4 @@
-"""What those who are added to a group find in their Welcome channels (HT-M-086, HT-M-089)."""
+"""What those who are added, or added again, find in their Welcome channels (HT-M-086, HT-M-089)."""
 
 from hanatalk import mls
 from hanatalk.client.engine import additions, annexes, key_packages, policy
@@ -7,12 +7,12 @@ from hanatalk.localdb.rows import Conversation
 
 
 def leave(core: Core, row: Conversation, added: list[bytes], welcome: bytes) -> None:
-    """Leave the Welcome of a commit for each KeyPackage that it added, with the tree and the people."""
+    """Leave the Welcome of a commit for each KeyPackage that it added, with the people, in a group also the tree."""
     enclosed = key_packages.Enclosed(
         1,
         welcome,
         list(core.identity.chain.links),
-        core.group(row.conversation).ratchet_tree(),
+        core.group(row.conversation).ratchet_tree() if row.kind == policy.Kind.GROUP else None,
         additions.all_people(core, core.members(row.conversation)),
     )
     kind, body = annexes.body_of(core, row.conversation, policy.of(row.policy).relays[0], enclosed)
