@@ -199,18 +199,18 @@ class Person:
         """Another device for this person, linked to the account; who else is online sees it come."""
         new = self.world.person(self.name)
         self.world.run()
-        new.engine.link(language="ko", now=new.now)
-        code = new.engine.linking().link
+        new.engine.devices.link(language="ko", now=new.now)
+        code = new.engine.devices.linking().link
         assert code is not None
-        self.engine.approve(code, self.now, history=history)
+        self.engine.devices.approve(code, self.now, history=history)
         self.world.settle(5)
-        assert new.engine.linking().words == self.engine.approving().words != []
-        new.engine.link_consent(yes=True, now=new.now)
-        self.engine.approve_confirm(yes=True, now=self.now)
+        assert new.engine.devices.linking().words == self.engine.devices.approving().words != []
+        new.engine.devices.consent(yes=True, now=new.now)
+        self.engine.devices.confirm(yes=True, now=self.now)
         if not settle:
             return new
         self.world.settle()
-        assert new.engine.linking().state == "linked"
+        assert new.engine.devices.linking().state == "linked"
         return new
 
     def invite(self) -> str:

@@ -88,7 +88,7 @@ def test_three_devices_in_several_conversations_and_a_group(world: World) -> Non
     own = (minji, laptop, tablet)
     for person in own:
         assert len(person.engine.chats().chats) == 3
-        assert [device.state for device in person.engine.devices().devices] == ["current"] * 3
+        assert [device.state for device in person.engine.devices.listed().devices] == ["current"] * 3
     for number, person in enumerate((*own, jihoon)):
         for conversation in (one, group):
             person.send(conversation, f"{number}")
@@ -106,16 +106,16 @@ def test_t059_a_removed_device_reads_nothing_more(pair: Pair) -> None:
     """T-059, HT-M-127, HT-M-128: out of every conversation, shown to the other person, told to wipe."""
     laptop = pair.minji.new_device()
     laptop.offline()
-    pair.minji.engine.remove_device(laptop.engine.account().device[:12], pair.minji.now)
+    pair.minji.engine.devices.remove(laptop.engine.account().device[:12], pair.minji.now)
     pair.world.settle(60)
     changes = [event.change for event in pair.jihoon.events if isinstance(event, events.DeviceChanged)]
     assert changes == ["added", "removed"]
-    assert [device.this for device in pair.minji.engine.devices().devices] == [True]
+    assert [device.this for device in pair.minji.engine.devices.listed().devices] == [True]
     pair.jihoon.send(pair.conversation, "secret")
     pair.world.settle()
     laptop.online()
     pair.world.settle(60)
-    assert laptop.engine.revoked
+    assert laptop.engine.devices.revoked
     assert laptop.texts(pair.conversation) == []
     assert pair.minji.texts(pair.conversation) == ["secret"]
     laptop.send(pair.conversation, "still here?")
@@ -231,7 +231,7 @@ def test_killed_at_every_step_linking_goes_on(world: World, every: int) -> None:
         if turn % every == 0:
             (minji, new)[turn % 2].restart()
     world.settle(120)
-    assert [device.state for device in minji.engine.devices().devices] == ["current", "current"]
+    assert [device.state for device in minji.engine.devices.listed().devices] == ["current", "current"]
     for conversation in conversations:
         assert new.texts(conversation) == minji.texts(conversation)
         assert len(new.texts(conversation)) == 15
@@ -271,7 +271,7 @@ def test_the_others_finish_what_a_remover_began(pair: Pair) -> None:
     pair.world.settle(60)
     gone = laptop.engine._core.identity.device.key
     tablet.offline()
-    pair.minji.engine.remove_device(gone.hex(), pair.minji.now)
+    pair.minji.engine.devices.remove(gone.hex(), pair.minji.now)
     core = pair.minji.engine._core
     for _ in range(400):
         pair.world.run()

@@ -17,24 +17,21 @@ from hanatalk.client.engine import (
     asking,
     attached,
     content,
-    devices,
     expiry,
     going,
     groups,
     introductions,
     invites,
     keeping,
-    linking,
     links,
     mentions,
     moving,
     outbox,
+    own_devices,
     policy,
     relays,
-    roll,
     searching,
     sending,
-    siblings,
     telling,
     timers,
     transfers,
@@ -45,7 +42,6 @@ from hanatalk.client.engine import (
 )
 from hanatalk.client.engine.attachments import Attachments
 from hanatalk.client.engine.core import Core, Identity, Link, Patience
-from hanatalk.client.engine.history import ALL, NONE
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, MessageId
 from hanatalk.localdb.database import Database
@@ -116,6 +112,7 @@ class Engine:
 
     def __init__(self, database: Database, *, patience: Patience = PATIENCE) -> None:
         self._core = Core(database, identity(database), patience)
+        self.devices = own_devices.OwnDevices(self._core, self._at, self._follow_up)
         self._next_chores = 0
         self._empty_log_at: int | None = None
         self._next_clock = 0
@@ -339,62 +336,6 @@ class Engine:
     def knows_relay(self) -> bool:
         """The own relay was reached at least once."""
         return self._core.db.value("SELECT key FROM relay WHERE url = ?", self.home_relay) is not None
-
-    # devices --------------------------------------------------------------------------------------------------
-
-    def link(self, *, language: str, now: int) -> None:
-        """Show a code to be added to an account. :raises UsageError, NetworkError: see `linking.begin`"""
-        now = self._at(now)
-        linking.begin(self._core, language=language, now=now)
-        self._follow_up(now)
-
-    def link_consent(self, *, yes: bool, now: int) -> None:
-        """:raises UsageError: ``link.none``"""
-        now = self._at(now)
-        linking.consent(self._core, yes=yes, now=now)
-        self._follow_up(now)
-
-    def approve(self, link: str, now: int, *, history: int | None = None) -> None:
-        """Begin to add a device. :raises ContentError, UsageError: see `linking.approve`
-
-        :param history: seconds of history that it is given; None: all
-        """
-        now = self._at(now)
-        wall = self._core.clock.wall(now)
-        since = ALL if history is None else max(1, wall - history * 1000) if history else NONE
-        linking.approve(self._core, link, since=since, now=now)
-        self._follow_up(now)
-
-    def approve_confirm(self, *, yes: bool, now: int) -> None:
-        """:raises UsageError: ``link.none``"""
-        now = self._at(now)
-        linking.confirm(self._core, yes=yes, now=now)
-        self._follow_up(now)
-
-    def linking(self) -> calls.Linking:
-        return roll.linking_state(self._core)
-
-    def approving(self) -> calls.Approving:
-        return roll.approving_state(self._core)
-
-    def devices(self) -> calls.DeviceList:
-        return roll.device_list(self._core)
-
-    def remove_device(self, wanted: str, now: int, *, paper: bytes | None = None) -> str:
-        """:param paper: seed of the account's paper device: its removal outranks what others do at the same time
-
-        :raises UsageError: ``device.unknown``, ``name.ambiguous``, ``device.own``, ``paper.other``
-        """
-        now = self._at(now)
-        device = devices.resolve(self._core, wanted)
-        devices.remove(self._core, device, now, by=accounts.Device(paper) if paper is not None else None)
-        self._follow_up(now)
-        return device.hex()
-
-    @property
-    def revoked(self) -> bool:
-        """This device was removed by another own one (HT-M-128)."""
-        return devices.is_revoked(self._core)
 
     def move(self, conversation: str, now: int, *, relay: str | None = None) -> ConversationId:
         """Move a conversation to another relay of its policy, as soon as that can be reached (HT-M-066, HT-M-078).
@@ -696,9 +637,6 @@ class Engine:
         """:raises UsageError: ``name.unknown``, ``name.ambiguous``, ``verify.group``"""
         row = views.resolve(self._core, conversation)
         found = views.safety(self._core, row, confirm=confirm)
-        if confirm and siblings.group(self._core) is not None:
-            with self._core.transaction():
-                people = {member.account for member in self._core.members(row.conversation)}
-                devices.tell_contacts(self._core, people, self._now)
-            self._follow_up(self._now)
+        if confirm:
+            self.devices.verified(row, self._now)
         return found

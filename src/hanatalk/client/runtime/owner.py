@@ -60,7 +60,7 @@ class Owner:
     @property
     def revoked(self) -> bool:
         """Another own device removed this one: its profile is to be wiped (HT-M-128)."""
-        return self._engine.revoked
+        return self._engine.devices.revoked
 
     def start(self) -> None:
         """Do what is due, before anybody asks for anything; begin to connect."""
@@ -101,7 +101,7 @@ class Owner:
             link.flush()
         for event in self._engine.take_events():
             self._publish(event)
-        if self._engine.revoked:
+        if self._engine.devices.revoked:
             raise ProfileError("profile.revoked")
         self._wake()
         if self._timer is not None:
@@ -308,26 +308,28 @@ class Owner:
         match call:
             case calls.Link(language=language, wait=wait):
                 home = {engine.home_relay}
-                if engine.linking().state == "none" and not await self._until(engine.knows_relay, wait, needs=home):
+                if engine.devices.linking().state == "none" and not await self._until(
+                    engine.knows_relay, wait, needs=home
+                ):
                     raise self._network_error(home)
-                engine.link(language=language, now=now())
+                engine.devices.link(language=language, now=now())
             case calls.LinkConfirm(yes=yes):
-                engine.link_consent(yes=yes, now=now())
+                engine.devices.consent(yes=yes, now=now())
             case calls.LinkState(seen=seen, wait=wait):
-                await self._until(lambda: engine.linking().state != seen, wait, needs=set())
+                await self._until(lambda: engine.devices.linking().state != seen, wait, needs=set())
             case calls.Approve(link=link, history=history):
-                engine.approve(link, now(), history=history)
+                engine.devices.approve(link, now(), history=history)
             case calls.ApproveConfirm(yes=yes):
-                engine.approve_confirm(yes=yes, now=now())
+                engine.devices.confirm(yes=yes, now=now())
             case calls.ApproveState(seen=seen, wait=wait):
-                await self._until(lambda: engine.approving().state != seen, wait, needs=set())
+                await self._until(lambda: engine.devices.approving().state != seen, wait, needs=set())
             case calls.RemoveDevice(device=device, paper=paper):
-                return calls.DeviceRemoved(device=engine.remove_device(device, now(), paper=paper))
+                return calls.DeviceRemoved(device=engine.devices.remove(device, now(), paper=paper))
             case calls.Devices():
-                return engine.devices()
+                return engine.devices.listed()
         if isinstance(call, calls.Link | calls.LinkState | calls.LinkConfirm):
-            return engine.linking()
-        return engine.approving()
+            return engine.devices.linking()
+        return engine.devices.approving()
 
     async def _attach(self, call: calls.Attach) -> calls.Attached:
         if len(self._staged) >= STAGED:
