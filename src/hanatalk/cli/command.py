@@ -61,8 +61,9 @@ class Command(click.Command):
         """:raises UsageError: ``text.not-utf8`` for a word that is no Unicode (paths may be what they like)"""
         rest = super().parse_args(ctx, args)
         for value in ctx.params.values():
-            if isinstance(value, str) and not is_unicode(value):
-                raise UsageError("text.not-utf8")
+            for word in value if isinstance(value, tuple) else (value,):
+                if isinstance(word, str) and not is_unicode(word):
+                    raise UsageError("text.not-utf8")
         return rest
 
     def get_short_help_str(self, limit: int = 45) -> str:

@@ -47,7 +47,7 @@ def chats(settings: Settings) -> None:
 
 @click.command("send", cls=Command, help="cli.help.send")
 @click.argument("conversation", metavar="CONV")
-@click.argument("text", metavar="[TEXT|-]", default="")
+@click.argument("text", metavar="[TEXT|-]", required=False)
 @click.option("--file", "paths", type=click.Path(path_type=Path), multiple=True, metavar="PATH", help="cli.send.file")
 @click.option("--original", is_flag=True, help="cli.send.original")
 @click.option("--reply-to", metavar="ID", help="cli.send.reply-to")
@@ -61,13 +61,15 @@ def send(
     settings: Settings,
     *,
     conversation: str,
-    text: str,
+    text: str | None,
     sticker: str | None,
     paths: tuple[Path, ...],
     original: bool,
     **how: Any,
 ) -> None:
     """Put a message into the outbox and give the relay five seconds to store it, longer while files are moving."""
+    if text is None and not sticker and not paths:
+        raise UsageError("usage.missing", what="TEXT|-", command="hana send")
     output = Output(settings)
     absolute = [path.absolute() for path in paths]  # the owner of the profile may run elsewhere
     if original and paths:
@@ -75,7 +77,7 @@ def send(
 
     # the passphrase may be the first line of standard input, so the profile is opened before the text is read
     async def deliver(profile: Profile) -> calls.Sent:
-        typed = from_stdin() if text == "-" else text
+        typed = from_stdin() if text == "-" else text or ""
         if not typed and not sticker and not paths:
             raise UsageError("text.empty")
         attachments = [await files.attach(profile, path, original=original) for path in absolute]
