@@ -59,10 +59,14 @@ def listen(core: Core, url: str, now: int) -> None:
     if not isinstance(key, bytes) or not _talks_at(core, url):
         return
     at = keys.start(core.identity.device.seed, RelayKey(key))
-    if core.channel(at.channel) is None:
+    there = core.channel(at.channel)
+    if there is None:
         with core.transaction():
             core.db.execute("DELETE FROM channel WHERE purpose = ? AND relay = ?", Purpose.START, url)
             key_packages.listen(core, at.channel, Purpose.START, OWNER, url, at, now)
+    elif there.relay in core.counted and url not in core.counted:  # one relay that is known by two URLs
+        with core.transaction():
+            _stands(core, url, now)
 
 
 def _talks_at(core: Core, url: str) -> bool:
@@ -138,13 +142,20 @@ def _counted(core: Core, frame: Outgoing, now: int) -> None:
     core.start_refusals.pop(frame.relay, None)
     if not core.counted:
         core.counted_at, core.sent_at_start = now, core.sent
-    core.counted.add(frame.relay)
+    same = "SELECT other.url FROM relay JOIN relay AS other ON other.key = relay.key WHERE relay.url = ?"
+    for (url,) in core.db.tuples(same, frame.relay):  # by whatever URL it is known
+        _stands(core, str(url), now)
+
+
+def _stands(core: Core, url: str, now: int) -> None:
+    """What waited for this start to be counted at this relay goes on."""
+    core.counted.add(url)
     for (conversation,) in core.db.tuples(
         "SELECT conversation.conversation FROM conversation JOIN channel ON channel.channel = conversation.channel "
         "WHERE state IN (?, ?) AND relay = ?",
         ConversationState.JOINED,
         ConversationState.LEAVING,
-        frame.relay,
+        url,
     ):
         if isinstance(conversation, bytes):
             sending.publish_unconfirmed(core, ConversationId(conversation), now, stored_before=0)
