@@ -99,16 +99,18 @@ def test_a_commit_without_a_piece_is_invalid_for_everyone(world: World) -> None:
     people = gatherings.acquainted(world, 5)
     group = gatherings.founded(world, people[:4])
     epoch = gatherings.row(people[0], group).epoch
-    _swallow_one_piece(world.relay, gatherings.row(people[0], group).channel)
+    swallowed = _swallow_one_piece(world.relay, gatherings.row(people[0], group).channel)
     gatherings.add(people[0], group, people[4])
     world.settle(120)
+    assert swallowed
     assert gatherings.row(people[1], group).epoch > epoch
     assert gatherings.together(people, group)
 
 
-def _swallow_one_piece(relay: SimulatedRelay, channel: ChannelId) -> None:
+def _swallow_one_piece(relay: SimulatedRelay, channel: ChannelId) -> list[int]:
     """The next control entry of the channel that is no commit gets another body."""
-    apply, done = relay.store.apply, []
+    apply = relay.store.apply
+    done: list[int] = []
 
     def swallowing(appends, *, day):  # type: ignore[no-untyped-def]
         for place, append in enumerate(appends):
@@ -127,3 +129,4 @@ def _swallow_one_piece(relay: SimulatedRelay, channel: ChannelId) -> None:
         return apply(appends, day=day)
 
     relay.store.apply = swallowing  # type: ignore[method-assign]
+    return done

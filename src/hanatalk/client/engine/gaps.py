@@ -31,6 +31,21 @@ def begin(core: Core, row: Conversation, own: Member, sender: Member, base: int)
         _move_on(core, conversation, device, base)
 
 
+def stays(core: Core, row: Conversation, sender: Member, counter: int, now: int) -> None:
+    """A Tombstone stands where this device expected a message: it is said to be missing, and stays so (HT-C-083)."""
+    if counter <= stream(core, row.conversation, sender.device).highest and not core.db.value(
+        "SELECT 1 FROM gap WHERE conversation = ? AND device = ? AND first <= ? AND (last >= ? OR last = 0)",
+        row.conversation,
+        sender.device,
+        counter,
+        counter,
+    ):
+        return
+    name = core.name(sender.account)
+    found = events.GapFound(conversation=row.conversation.hex(), from_=name, first=counter, last=counter)
+    core.notice(found, now, row.conversation)
+
+
 def begins(core: Core, row: Conversation, sender: Member, first: int) -> None:
     """For this device the sender's messages begin at `first`: what was missing before it never was ours (HT-C-082)."""
     conversation, device = row.conversation, sender.device

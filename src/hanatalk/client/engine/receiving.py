@@ -351,6 +351,8 @@ def _numbered(
     verdict = actions.judge(core, row, sender, body) if isinstance(body, content.Action) else None
     if verdict is actions.Verdict.FOREIGN:
         _alarm(core, row, "message.foreign-edit", now)
+    if isinstance(body, content.Tombstone) and row.kind == policy.Kind.GROUP:
+        gaps.stays(core, row, sender, envelope.counter, now)
     if isinstance(body, content.KeyPackages):
         _key_packages(core, row, sender, body)
     if isinstance(body, content.Telling):

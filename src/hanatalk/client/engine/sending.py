@@ -405,6 +405,14 @@ def _wrap_anew(core: Core, channel: Channel, frame: Outgoing) -> None:
     )
 
 
+def newest_person(members: list[Member]) -> int:
+    """The epoch in which the last of the conversation's people joined; further devices of a person are no newcomers."""
+    since: dict[bytes, int] = {}
+    for member in members:
+        since[member.account] = min(member.since_epoch, since.get(member.account, member.since_epoch))
+    return max(since.values(), default=0)
+
+
 def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Outgoing, now: int) -> None:
     """The same message (id, counter) in the current epoch, at the frame's place in the queue."""
     receipts.tell_again(core, row.conversation)  # what the refused bytes confirmed never got out
@@ -412,14 +420,17 @@ def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Ou
     if message is None:
         core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
         return
+    gone = False
     if message.stored_at is None:  # it never reached the roster that it was written for
         core.db.execute("UPDATE message SET epoch = ? WHERE number = ?", row.epoch, message.number)
+    else:  # it is published again, and somebody joined meanwhile (HT-C-083)
+        gone = message.epoch < newest_person(members)
     fresh = _frame(
         core,
         row,
         members,
         kind=OutboxKind.MESSAGE,
-        plaintext=_envelope(core, row, members, message, now),
+        plaintext=_envelope(core, row, members, message, now, gone=gone),
         message=message.message,
     )
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
@@ -458,7 +469,7 @@ def publish_unconfirmed(core: Core, conversation: ConversationId, now: int, *, s
     others = [member for member in core.members(conversation) if member.device != own]
     if not others or len(others) > BURN_LIMIT:
         return 0
-    newest = max(member.since_epoch for member in others)  # what is older was not written for all of them (HT-C-083)
+    newest = newest_person(core.members(conversation))  # what is older was not written for all of them (HT-C-083)
     before_newest = core.db.number(
         "SELECT max(counter) FROM message WHERE conversation = ? AND device = ? AND epoch < ?",
         conversation,
@@ -515,7 +526,7 @@ def send_again(
     )
     if any(wanted.first <= before for wanted in asked) and may_send(core, row):
         send_begins(core, row, asker, before + 1, now)
-    newest = max(member.since_epoch for member in core.members(row.conversation))
+    newest = newest_person(core.members(row.conversation))
     for wanted in asked:
         last = wanted.last if wanted.last != content.OPEN_END else row.counter
         messages = core.db.find(
