@@ -5,9 +5,11 @@ from tests.client.engine.conftest import Pair
 from tests.client.gatherings import founded
 from tests.client.people import Person, World
 
+from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import history, resync
+from hanatalk.client.engine import accounts, content, history, resync, sealing
 from hanatalk.ids import ConversationId
+from hanatalk.wire.classes import EntryClass
 
 
 def test_a_second_device_receives_and_sends(pair: Pair) -> None:
@@ -284,3 +286,56 @@ def test_the_others_finish_what_a_remover_began(pair: Pair) -> None:
     members = {member.device for member in pair.jihoon.engine._core.members(_id(pair.conversation))}
     assert gone not in members
     assert tablet.engine._core.identity.device.key in members
+
+
+def test_t032_nobody_takes_out_anothers_device_nor_brings_one_in(pair: Pair) -> None:
+    """T-032, HT-M-121: valid MLS of a member about a device of somebody else; it counts for nobody."""
+    laptop = pair.minji.new_device()
+    pair.world.settle(60)
+    people = (pair.minji, pair.jihoon, laptop)
+    core = pair.jihoon.engine._core
+    stranger = accounts.Device(b"\x07" * 32)
+    chain, signer = accounts.create(stranger), mls.signer_new()
+    package = mls.key_package_new(
+        signer,
+        suite=mls.SUITE_X_WING,
+        credential=accounts.credential(chain, stranger, signer.public_key),
+        extensions=[],
+        not_before=0,
+        not_after=2**39,
+    ).key_package
+    leaf = next(
+        member.leaf
+        for member in core.members(_id(pair.conversation))
+        if member.device == laptop.engine._core.identity.device.key
+    )
+    brought = [content.Person(list(chain.links), "stranger")]
+    for removes, adds, carried in (([leaf], [], []), ([], [package], brought), ([], [package], [])):
+        core = pair.jihoon.engine._core
+        group = core.group(_id(pair.conversation))
+        channel = core.channel(core.conversation(_id(pair.conversation)).channel)
+        assert channel is not None
+        before = group.epoch
+        aad = content.encode(content.CommitContext(1, True, None, carried))
+        with core.transaction():  # so that no generation is used twice
+            made = group.commit(removes=removes, adds=adds, self_update=True, aad=aad)
+            core.db.mls_write(_id(pair.conversation), [*made.writes, *group.pending_discard()])
+        entry = sealing.seal(
+            channel.seal_key,
+            channel.channel,
+            entry_class=EntryClass.CONTROL,
+            commit=True,
+            kind=sealing.BodyKind.MLS,
+            body=made.commit,
+        )
+        pair.world.relay.plant(channel.channel, entry, entry_class=EntryClass.CONTROL, commit=True)
+        for person in people:
+            person.restart()
+        pair.world.settle(60)
+        for person in (pair.minji, laptop):
+            assert person.engine._core.conversation(_id(pair.conversation)).epoch == before
+            assert "EntryDamaged" in {type(event).__name__ for event in person.events}
+            person.events.clear()
+    pair.minji.send(pair.conversation, "noch da")
+    pair.world.settle(60)
+    assert [person.texts(pair.conversation)[-1] for person in people] == ["noch da"] * 3
