@@ -36,6 +36,9 @@ def test_files_arrive_as_they_were(pair: tuple[Person, Person, str], tmp_path: P
         ("메모.txt", "text/plain", small.stat().st_size, "here"),
         ("video.mp4", "video/mp4", large.stat().st_size, "remote"),
     ]
+    lines = jihoon.prose("ko").type_here("messages", conversation).out.splitlines()
+    assert [line.split("  ")[-1] for line in lines if "📎" in line] == [shown["message"][:8]] * 2
+    assert any("📎 video.mp4 (3.0 MiB)" in line for line in lines)
     folder = tmp_path / "new" / "folder"
     saved = jihoon.do("save", shown["message"], "--to", str(folder)).objects
     assert [Path(each["file"]).name for each in saved] == ["메모.txt", "video.mp4"]
@@ -78,7 +81,7 @@ def test_what_cannot_be_sent_or_saved_is_said(pair: tuple[Person, Person, str], 
     with huge.open("wb") as file:
         file.truncate((256 << 20) + 1)
     assert minji.type("send", conversation, "--file", str(huge)).error["error"] == "attachment.too-large"
-    assert minji.type("send", conversation).error["error"] == "text.empty"
+    assert minji.type("send", conversation).error["error"] == "usage.missing"
     text = minji.do("send", conversation, "text").object["message"]
     assert minji.type("save", text).error["error"] == "attachment.none"
     assert not list((minji.home).glob("profile.files/*"))

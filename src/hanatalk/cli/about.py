@@ -9,6 +9,7 @@ from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.opened import answered, ask, with_profile
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
+from hanatalk.cli.sizes import in_bytes
 from hanatalk.cli.talk import from_stdin
 from hanatalk.client import Profile, calls
 from hanatalk.errors import UsageError
@@ -93,7 +94,7 @@ def view(settings: Settings, *, message: str, folder: Path | None) -> None:
     seen = with_profile(settings, see)
     output.result(seen, shown.text(seen.text))
     for each in seen.files:
-        output.note("cli.save.done", file=each.file, size=files.in_bytes(each.size))
+        output.note("cli.save.done", file=each.file, size=in_bytes(each.size))
         files.warn(output, each)
     output.note("cli.view.note")
 

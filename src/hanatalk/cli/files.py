@@ -10,21 +10,12 @@ from hanatalk.cli.command import Command, takes_settings
 from hanatalk.cli.opened import answered, with_profile
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
+from hanatalk.cli.sizes import in_bytes
 from hanatalk.client import Profile, calls
 from hanatalk.errors import ContentError, NetworkError
 
 LOOK = 0.5  # seconds between two looks at how far it is
 STANDSTILL = 5.0  # seconds without a byte after which nobody waits any longer
-
-
-def in_bytes(count: int) -> str:
-    """``512 B``, ``1.4 MiB``."""
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB"):
-        if size < 1_000:
-            break
-        size, unit = size / 1_024, larger
-    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 async def attach(profile: Profile, path: Path, *, original: bool) -> str:

@@ -8,10 +8,10 @@ import click
 
 from hanatalk.cli import keeping, rendering, wording
 from hanatalk.cli.command import Command, takes_settings
-from hanatalk.cli.files import in_bytes
 from hanatalk.cli.opened import answered, with_profile
 from hanatalk.cli.output import Output
 from hanatalk.cli.settings import Settings
+from hanatalk.cli.sizes import in_bytes
 from hanatalk.client import Profile, calls, events
 
 TERMINATED = 128 + signal.SIGTERM

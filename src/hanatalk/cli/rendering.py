@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from hanatalk.cli import shown
+from hanatalk.cli.sizes import in_bytes
 from hanatalk.client.calls import Chat, Found, MemberShown, Message, Reader
 
 Paint = Callable[[str, str], str]  # (text, SGR parameter) -> text
@@ -88,7 +89,14 @@ def message(message: Message, *, own: str, words: Words, paint: Paint, zone: tzi
         answered = paint(f"↳ {shown.name(message.reply.from_)}: {asked}", DIM) + below
     edited = f" {paint(words.edited, DIM)}" if message.edited_at else ""
     progress = _progress(message, words, paint) if mine else ""
-    return f"{paint(start, DIM)}{paint(name, BOLD)}{whisper}: {answered}{body}{edited}{progress}{_reactions(message)}"
+    line = f"{paint(start, DIM)}{paint(name, BOLD)}{whisper}: {answered}{body}{edited}{progress}{_reactions(message)}"
+    return line + "".join(below + paint(each, DIM) for each in _attachments(message))
+
+
+def _attachments(message: Message) -> Iterator[str]:
+    """Name and size of each, and the id that `save` wants."""
+    for each in message.attachments:
+        yield f"📎 {shown.name(each.name)} ({in_bytes(each.size)})  {message.message[:8]}"
 
 
 def _body(message: Message, *, mine: bool, words: Words, paint: Paint) -> str:
