@@ -15,11 +15,12 @@ def _id(group: str) -> ConversationId:
 
 def pass_days(world: World, days: int, present: list[Person]) -> None:
     """As `World.pass_days`; whoever is `present` connects again if the connection broke, and timers go off."""
-    for _ in range(days):
+    for day in range(days):
         world.pass_days(1)
         for person in present:
             person.online()
-        world.settle(120)
+        if day % 4 == 3 or day == days - 1:
+            world.settle(120)
 
 
 def check(world: World, people: list[Person], group: str) -> None:
