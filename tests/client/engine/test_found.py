@@ -268,3 +268,12 @@ def test_a_start_that_comes_back_damaged_is_not_counted_at_the_speed_of_the_netw
         stage.send(who=0)
         stage.wait(seconds=60)
         stage.quiet()
+
+
+def test_whoever_was_added_again_and_never_heard_so_asks_again() -> None:
+    """HT-M-056, HT-M-061, T-019: the other's statement was damaged, and nobody repeated it."""
+    with Stage(people=2, seed=65536) as stage:
+        stage.flip(control=True, every=2, index=24, relay=0, who=0)
+        stage.flip(control=False, every=1, index=130, relay=0, who=0)
+        stage.days(count=31)
+        stage.quiet()

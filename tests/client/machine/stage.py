@@ -28,7 +28,7 @@ from tests.simulated_relay import Pipe
 
 from hanatalk.client.engine import commits
 from hanatalk.errors import HanaError, StorageError
-from hanatalk.localdb.rows import IntentKind
+from hanatalk.localdb.rows import Conversation, ConversationState, IntentKind
 from hanatalk.stores.memory import MemoryStore
 from hanatalk.wire import frames
 from hanatalk.wire.classes import EntryClass
@@ -647,9 +647,13 @@ class Stage:
             person.reborn()
         before, texts = self.witness.frames, len(self.oracle.sent)
         self.world.settle(3 * 3600)
-        days = (
-            4 if self.oracle.nobody_restored else 9
-        )  # a request that nobody could answer is repeated after 7 (HT-M-056)
+        lost = any(
+            row.state != ConversationState.JOINED
+            for person in self.people
+            for row in person.database.find(Conversation, "1")
+        )
+        # a request that nobody could answer, or whose answer was lost, is repeated after 7 (HT-M-056)
+        days = 9 if lost or not self.oracle.nobody_restored else 4
         for _ in range(days):  # what expired unconfirmed is published again, receipts that were lost are told again
             self.world.pass_days(1)
             self._back()

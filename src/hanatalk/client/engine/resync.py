@@ -310,6 +310,9 @@ def due(core: Core, now: int) -> None:
         if row.state == ConversationState.BROKEN and _heard_out(core, row):
             with core.transaction():
                 _ask(core, row, mine, now)
+        elif row.state == ConversationState.ARRIVING and _heard_out(core, row):
+            with core.transaction():  # back, and nobody said so in all that time: what said it was lost
+                lost(core, row.conversation, "conversation.behind", now)
 
 
 def next_due(core: Core) -> list[int]:
