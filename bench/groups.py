@@ -15,7 +15,7 @@ from bench.peers import mls as peers
 from bench.peers.hanatalk import Hanatalk
 from bench.report import Table
 from hanatalk import mls
-from hanatalk.client.engine import sealing
+from hanatalk.client.engine.formats import sealing
 from hanatalk.ids import ChannelId, EntryId
 from hanatalk.wire import frames
 from hanatalk.wire.classes import EntryClass

@@ -46,10 +46,10 @@ def test_the_rooms_keep_their_borders() -> None:
     [
         ("relay/serve.py", "import hanatalk.localdb", "The relay cannot read messages"),
         ("stores/memory.py", "import hanatalk_mls", "The relay cannot read messages"),
-        ("client/engine/content.py", "import time", "Rooms that decide do no I/O and own no clock"),
+        ("client/engine/formats/content.py", "import time", "Rooms that decide do no I/O and own no clock"),
         ("relay/policy.py", "import asyncio", "Rooms that decide do no I/O and own no clock"),
         ("wire/frames.py", "import hanatalk.stores", "Rooms import downwards only"),
-        ("client/engine/content.py", "import hanatalk_mls", "Only mls imports the binding"),
+        ("client/engine/formats/content.py", "import hanatalk_mls", "Only mls imports the binding"),
         ("relay/policy.py", "import hanatalk.words", "Errors carry codes; only the faces print sentences"),
         ("somewhere.py", "", "Rooms import downwards only, and every module has its room"),
     ],

@@ -9,7 +9,7 @@ from PIL import Image
 from fuzz.target import Attack, Target, hold
 from hanatalk import pictures
 from hanatalk.client import kinds
-from hanatalk.client.engine import chunking
+from hanatalk.client.engine.formats import chunking
 from hanatalk.errors import ContentError
 from hanatalk.pictures import worker
 
@@ -122,7 +122,7 @@ def _small_pictures() -> Iterator[bytes]:
 TARGETS = [
     Target(
         name="attachment-chunk",
-        parsers=("hanatalk.client.engine.chunking.ChunkKey",),
+        parsers=("hanatalk.client.engine.formats.chunking.ChunkKey",),
         allowed=(ContentError,),
         ready=_chunk,
         seeds=_chunks,

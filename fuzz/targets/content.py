@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import annexes, content, emoji, pieces, policy, references, sealing
+from hanatalk.client.engine.conversations import annexes
+from hanatalk.client.engine.formats import content, emoji, pieces, policy, references, sealing
 from hanatalk.errors import ContentError
 from hanatalk.ids import AccountId, ChannelId, MessageId
 from hanatalk.wire.classes import EntryClass
@@ -210,7 +211,7 @@ def _annexes() -> Iterator[bytes]:
 TARGETS = [
     Target(
         name="annex",
-        parsers=("hanatalk.client.engine.annexes.parse", "hanatalk.client.engine.pieces.parse"),
+        parsers=("hanatalk.client.engine.conversations.annexes.parse", "hanatalk.client.engine.formats.pieces.parse"),
         allowed=(ContentError,),
         ready=_pieces,
         seeds=_annexes,
@@ -219,7 +220,7 @@ TARGETS = [
     ),
     Target(
         name="emoji",
-        parsers=("hanatalk.client.engine.emoji.is_one",),
+        parsers=("hanatalk.client.engine.formats.emoji.is_one",),
         allowed=(UnicodeDecodeError,),
         ready=_emoji,
         seeds=lambda: [
@@ -231,7 +232,7 @@ TARGETS = [
     ),
     Target(
         name="unseal",
-        parsers=("hanatalk.client.engine.sealing.unseal",),
+        parsers=("hanatalk.client.engine.formats.sealing.unseal",),
         allowed=(ContentError,),
         ready=_unseal,
         seeds=_sealed,
@@ -240,7 +241,7 @@ TARGETS = [
     ),
     Target(
         name="envelope",
-        parsers=("hanatalk.client.engine.content.parse", "hanatalk.client.engine.content.parse_body"),
+        parsers=("hanatalk.client.engine.formats.content.parse", "hanatalk.client.engine.formats.content.parse_body"),
         allowed=(ContentError,),
         ready=_envelope,
         seeds=envelopes,
@@ -249,7 +250,7 @@ TARGETS = [
     ),
     Target(
         name="commit-context",
-        parsers=("hanatalk.client.engine.content.parse_commit_context",),
+        parsers=("hanatalk.client.engine.formats.content.parse_commit_context",),
         allowed=(ContentError,),
         ready=_commit_context,
         seeds=lambda: (
@@ -262,7 +263,7 @@ TARGETS = [
     ),
     Target(
         name="policy",
-        parsers=("hanatalk.client.engine.policy.parse",),
+        parsers=("hanatalk.client.engine.formats.policy.parse",),
         allowed=(ContentError,),
         ready=_policy,
         seeds=_policies,
@@ -271,7 +272,7 @@ TARGETS = [
     ),
     Target(
         name="welcome-at",
-        parsers=("hanatalk.client.engine.policy.parse_welcome_at",),
+        parsers=("hanatalk.client.engine.formats.policy.parse_welcome_at",),
         allowed=(ContentError,),
         ready=_welcome_at,
         seeds=lambda: [policy.encode(policy.WelcomeAt(1, RELAY.url, b"r" * 32, b"w" * 32, b"s" * 32))],

@@ -17,8 +17,9 @@ from fuzz.target import Attack, Target, hold
 from fuzz.targets import content as inner
 from fuzz.targets.storage import folder
 from hanatalk import mls
-from hanatalk.client.engine import accounts, content, key_packages, links, policy, resync, sealing, statements
+from hanatalk.client.engine.conversations import key_packages, resync
 from hanatalk.client.engine.core import Core
+from hanatalk.client.engine.formats import accounts, content, links, policy, sealing, statements
 from hanatalk.client.events import MessageReceived
 from hanatalk.errors import ContentError, HanaError, UsageError
 from hanatalk.ids import ChannelId, ConversationId, EntryId, Incarnation, MessageId, RelayKey, TakeId
@@ -603,13 +604,13 @@ def _started() -> Attack:
 
 
 _KINDS: tuple[tuple[str, Callable[[], Attack], Callable[[], Iterator[bytes]], tuple[str, ...], int], ...] = (
-    ("engine-content", _said, _sayings, ("receiving.entry", "content.parse"), 150),
-    ("engine-hello", _introduced, _introductions, ("key_packages.remember",), 40),
-    ("engine-commit", _commit, _contexts, ("commits.arrived", "judging.check_commit"), 40),
-    ("engine-offer", _offered, _offers, ("invites.taken",), 40),
-    ("engine-welcome", _welcomed, _welcomes, ("invites.welcome_entry",), 40),
-    ("engine-statement", _stated, _statements, ("resync.entry", "statements.parse"), 30),
-    ("engine-start", _started, _starts, ("starts.entry",), 30),
+    ("engine-content", _said, _sayings, ("receiving.entry", "formats.content.parse"), 150),
+    ("engine-hello", _introduced, _introductions, ("conversations.key_packages.remember",), 40),
+    ("engine-commit", _commit, _contexts, ("conversations.commits.arrived", "conversations.judging.check_commit"), 40),
+    ("engine-offer", _offered, _offers, ("people.invites.taken",), 40),
+    ("engine-welcome", _welcomed, _welcomes, ("people.invites.welcome_entry",), 40),
+    ("engine-statement", _stated, _statements, ("conversations.resync.entry", "formats.statements.parse"), 30),
+    ("engine-start", _started, _starts, ("conversations.starts.entry",), 30),
     ("engine-relay", _told, _tellings, ("relays.take_event",), 60),
 )
 TARGETS = [

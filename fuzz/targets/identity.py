@@ -7,7 +7,7 @@ import msgspec
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import accounts
+from hanatalk.client.engine.formats import accounts
 from hanatalk.errors import VerificationError
 from hanatalk.ids import DeviceKey
 
@@ -136,7 +136,7 @@ def _credentials() -> Iterator[bytes]:
 TARGETS = [
     Target(
         name="sigchain",
-        parsers=("hanatalk.client.engine.accounts.verify_chain",),
+        parsers=("hanatalk.client.engine.formats.accounts.verify_chain",),
         allowed=(VerificationError,),
         ready=_sigchain,
         seeds=_chains,
@@ -146,8 +146,8 @@ TARGETS = [
     Target(
         name="credential",
         parsers=(
-            "hanatalk.client.engine.accounts.read_credential",
-            "hanatalk.client.engine.accounts.verify_credential",
+            "hanatalk.client.engine.formats.accounts.read_credential",
+            "hanatalk.client.engine.formats.accounts.verify_credential",
         ),
         allowed=(VerificationError,),
         ready=_credential,

@@ -8,7 +8,8 @@ import msgspec
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import accounts, content, link_codes, linking, records, references, syncing
+from hanatalk.client.engine.formats import accounts, content, link_codes, records, references, syncing
+from hanatalk.client.engine.people import linking
 from hanatalk.errors import ContentError, VerificationError
 
 RAW, CHECKED = 0, 1  # first byte: the text itself, or the MessagePack inside it
@@ -146,7 +147,7 @@ def _things_said() -> Iterator[bytes]:
 TARGETS = [
     Target(
         name="link-code",
-        parsers=("hanatalk.client.engine.link_codes.parse",),
+        parsers=("hanatalk.client.engine.formats.link_codes.parse",),
         allowed=(ContentError,),
         ready=_code,
         seeds=_codes,
@@ -155,7 +156,7 @@ TARGETS = [
     ),
     Target(
         name="linking",
-        parsers=("hanatalk.client.engine.linking.parse", "hanatalk.client.engine.linking.verify_offer"),
+        parsers=("hanatalk.client.engine.people.linking.parse", "hanatalk.client.engine.people.linking.verify_offer"),
         allowed=(ContentError, VerificationError),
         ready=_said,
         seeds=_exchange,
@@ -163,7 +164,7 @@ TARGETS = [
     ),
     Target(
         name="history",
-        parsers=("hanatalk.client.engine.records.read", "hanatalk.client.engine.records.parse"),
+        parsers=("hanatalk.client.engine.formats.records.read", "hanatalk.client.engine.formats.records.parse"),
         allowed=(ContentError,),
         ready=_history,
         seeds=_bundles,
@@ -171,7 +172,7 @@ TARGETS = [
     ),
     Target(
         name="siblings",
-        parsers=("hanatalk.client.engine.syncing.parse",),
+        parsers=("hanatalk.client.engine.formats.syncing.parse",),
         allowed=(ContentError,),
         ready=_siblings,
         seeds=_things_said,

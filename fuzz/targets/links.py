@@ -8,7 +8,7 @@ import msgspec
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 from hanatalk.errors import ContentError, UsageError
 from hanatalk.transport.urls import parse_relay_url
 
@@ -97,7 +97,7 @@ TARGETS = [
     ),
     Target(
         name="invite-link",
-        parsers=("hanatalk.client.engine.links.parse",),
+        parsers=("hanatalk.client.engine.formats.links.parse",),
         allowed=(ContentError,),
         ready=_invite_link,
         seeds=_invites,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine import folding, grams
+from hanatalk.client.engine.formats import folding, grams
 from hanatalk.errors import UsageError
 
 
@@ -54,7 +54,13 @@ TARGETS = [
         name="search",
         parsers=tuple(
             f"hanatalk.client.engine.{name}"
-            for name in ("folding.words", "folding.fold", "folding.places", "grams.build", "grams.find")
+            for name in (
+                "formats.folding.words",
+                "formats.folding.fold",
+                "formats.folding.places",
+                "formats.grams.build",
+                "formats.grams.find",
+            )
         ),
         allowed=(UsageError, UnicodeDecodeError),
         ready=_search,

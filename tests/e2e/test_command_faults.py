@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.commands import Person, RelayProcess, environment
 from tests.e2e.conftest import acquaint
 
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 
 NOBODY = "ws://127.0.0.1:9"  # the discard port: nothing listens there
 

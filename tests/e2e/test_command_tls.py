@@ -15,7 +15,7 @@ from tests.e2e.test_command_faults import NOBODY, refused
 from tests.relay.certified import Issued, issued
 from tests.transport.intercepting import intercepting
 
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 from hanatalk.transport.urls import parse_relay_url
 
 

@@ -17,8 +17,8 @@ from tests.e2e.observing import Observer, messages, observed, records
 from tests.relay.running import running_relay
 
 from hanatalk.client import Profile, calls, create_profile, open_profile
-from hanatalk.client.engine.content import TEXT_LIMIT
-from hanatalk.client.engine.sealing import SIZES
+from hanatalk.client.engine.formats.content import TEXT_LIMIT
+from hanatalk.client.engine.formats.sealing import SIZES
 from hanatalk.wire import frames
 from hanatalk.wire.classes import EntryClass
 

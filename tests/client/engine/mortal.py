@@ -27,7 +27,8 @@ from tests.simulated_relay import Pipe
 
 from hanatalk import cipherfile, mls
 from hanatalk.client import events
-from hanatalk.client.engine import Engine, sealing
+from hanatalk.client.engine import Engine
+from hanatalk.client.engine.formats import sealing
 from hanatalk.errors import ContentError, StorageError
 from hanatalk.ids import ChannelId, ConversationId
 from hanatalk.localdb.database import Database

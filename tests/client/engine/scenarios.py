@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from tests.client.people import URL, Person, World
 from tests.simulated_relay import SimulatedRelay
 
-from hanatalk.client.engine import Fate, commits
+from hanatalk.client.engine import Fate
+from hanatalk.client.engine.conversations import commits
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind
 

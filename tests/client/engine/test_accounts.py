@@ -5,8 +5,8 @@ import os
 import msgspec
 import pytest
 
-from hanatalk.client.engine import accounts
-from hanatalk.client.engine.accounts import Change
+from hanatalk.client.engine.formats import accounts
+from hanatalk.client.engine.formats.accounts import Change
 from hanatalk.errors import VerificationError
 
 FIRST, SECOND, THIRD = (accounts.Device(accounts.new_seed()) for _ in range(3))

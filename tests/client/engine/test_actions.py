@@ -10,7 +10,9 @@ from tests.client.engine.test_expiry import gone, held, pass_seconds
 from tests.client.people import DAY, Person
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine import Fate, actions, content, expiry, sending
+from hanatalk.client.engine import Fate
+from hanatalk.client.engine.formats import content
+from hanatalk.client.engine.messages import actions, expiry, sending
 from hanatalk.errors import ContentError, UsageError
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import ActionKind, Message, MessageKind

@@ -12,8 +12,10 @@ from tests.client.engine.test_expiry import pass_seconds
 from tests.client.people import Person
 from tests.stores.carving import decrypted, decrypted_wal
 
-from hanatalk.client.engine import Staged, content, downloads, references, uploads
-from hanatalk.client.engine.chunking import CAPACITY, ChunkKey, chunks_of
+from hanatalk.client.engine import Staged
+from hanatalk.client.engine.files import downloads, uploads
+from hanatalk.client.engine.formats import content, references
+from hanatalk.client.engine.formats.chunking import CAPACITY, ChunkKey, chunks_of
 from hanatalk.errors import ContentError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.chunks import CHUNK, ChunkFiles

@@ -8,8 +8,9 @@ from tests.client.engine.conftest import Pair
 from tests.client.people import DAY, Person
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine import Staged, bundles, uploads
-from hanatalk.client.engine.chunking import CAPACITY
+from hanatalk.client.engine import Staged
+from hanatalk.client.engine.files import bundles, uploads
+from hanatalk.client.engine.formats.chunking import CAPACITY
 from hanatalk.errors import ContentError, UsageError
 from hanatalk.ids import ConversationId
 from hanatalk.wire import frames

@@ -10,7 +10,9 @@ from tests.client.people import URL, Person, World
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, content, invites, key_packages, keys, links, policy, sealing
+from hanatalk.client.engine.conversations import key_packages
+from hanatalk.client.engine.formats import accounts, content, keys, links, policy, sealing
+from hanatalk.client.engine.people import invites
 from hanatalk.errors import HanaError
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import Channel, IntentKind, Message, MessageKind, OutboxKind, Outgoing
@@ -146,7 +148,7 @@ def _insider_entry(person: Person, pair: Pair, plaintext: bytes) -> None:
     core = person.engine._core
     with core.transaction():
         row = core.conversation(_id(pair))
-        from hanatalk.client.engine import sending
+        from hanatalk.client.engine.messages import sending
 
         sending._post(core, row, core.members(_id(pair)), kind=OutboxKind.REQUEST, plaintext=plaintext, message=None)
     person.engine.tick(pair.world.now)
@@ -244,7 +246,7 @@ def test_an_unknown_kind_is_kept_and_confirmed(pair: Pair) -> None:
 
 
 def _want_update(person: Person, pair: Pair, kind: IntentKind = IntentKind.UPDATE) -> None:
-    from hanatalk.client.engine import commits
+    from hanatalk.client.engine.conversations import commits
 
     core = person.engine._core
     with core.transaction():

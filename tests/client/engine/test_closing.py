@@ -3,7 +3,7 @@
 from tests.client.engine.conftest import Pair
 from tests.client.people import Person
 
-from hanatalk.client.engine import commits
+from hanatalk.client.engine.conversations import commits
 from hanatalk.ids import ChannelId, ConversationId
 from hanatalk.localdb.rows import Channel, IntentKind, Purpose
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanatalk.client.engine import content
+from hanatalk.client.engine.formats import content
 from hanatalk.errors import ContentError
 from hanatalk.ids import MessageId
 

@@ -7,7 +7,8 @@ from tests.client.people import Person, World
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, content, history, resync, sealing
+from hanatalk.client.engine.conversations import history, resync
+from hanatalk.client.engine.formats import accounts, content, sealing
 from hanatalk.ids import ConversationId
 from hanatalk.wire.classes import EntryClass
 

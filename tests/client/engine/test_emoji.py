@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanatalk.client.engine import content, emoji
+from hanatalk.client.engine.formats import content, emoji
 
 ONE = [
     "👍",

@@ -7,7 +7,8 @@ from tests.client.engine.conftest import Pair
 from tests.client.people import DAY, URL, Person, World
 
 from hanatalk.client import events
-from hanatalk.client.engine import content, sending
+from hanatalk.client.engine.formats import content
+from hanatalk.client.engine.messages import sending
 from hanatalk.errors import ContentError, UsageError
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import Recall

@@ -8,7 +8,7 @@ import pytest
 from tests.client.engine.conftest import Pair
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits, holes
+from hanatalk.client.engine.conversations import commits, holes
 from hanatalk.client.engine.core import Link
 from hanatalk.errors import StorageError
 from hanatalk.ids import ConversationId

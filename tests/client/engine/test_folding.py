@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from hanatalk.client.engine.folding import QUERY_LIMIT, fold, matches, places, words
+from hanatalk.client.engine.formats.folding import QUERY_LIMIT, fold, matches, places, words
 from hanatalk.errors import UsageError
 
 

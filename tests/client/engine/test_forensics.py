@@ -19,8 +19,9 @@ from tests.client.people import URL, Person
 from tests.stores.carving import decrypted, decrypted_wal
 
 from hanatalk.cipherfile import companions
-from hanatalk.client.engine import bodies, commits, expiry
+from hanatalk.client.engine.conversations import commits
 from hanatalk.client.engine.engine import Engine
+from hanatalk.client.engine.messages import bodies, expiry
 from hanatalk.client.events import MessageGone
 from hanatalk.errors import StorageError
 from hanatalk.ids import ConversationId

@@ -17,8 +17,9 @@ from tests.client.engine.test_forensics import forms, raw
 from tests.client.engine.test_searching import history, index_all, texts
 from tests.client.people import Person
 
-from hanatalk.client.engine import bodies, expiry, folding, grams
 from hanatalk.client.engine.engine import Engine
+from hanatalk.client.engine.formats import folding, grams
+from hanatalk.client.engine.messages import bodies, expiry
 from hanatalk.localdb import segments
 from hanatalk.localdb.database import Database
 from hanatalk.localdb.rows import Message

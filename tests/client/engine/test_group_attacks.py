@@ -10,8 +10,9 @@ from tests.client.people import START, URL, Person, World
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, commits, content, enclosing, policy
+from hanatalk.client.engine.conversations import commits, enclosing
 from hanatalk.client.engine.core import Core
+from hanatalk.client.engine.formats import accounts, content, policy
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import ContactKeyPackage, IntentKind
 from hanatalk.wire.classes import EntryClass

@@ -9,7 +9,10 @@ from tests.client.people import START, URL, Person, World
 from tests.simulated_relay import SimulatedRelay
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits, content, groups, policy, sending, welcoming
+from hanatalk.client.engine.conversations import commits, welcoming
+from hanatalk.client.engine.formats import content, policy
+from hanatalk.client.engine.messages import sending
+from hanatalk.client.engine.people import groups
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import ConversationState, Gap, OutboxKind, Outgoing
 

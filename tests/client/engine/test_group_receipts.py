@@ -4,7 +4,7 @@ from tests.client import gatherings
 from tests.client.people import Person, World
 
 from hanatalk.client import events
-from hanatalk.client.engine import receipts
+from hanatalk.client.engine.messages import receipts
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import OutboxKind, Receipt
 
@@ -141,7 +141,7 @@ def test_receipts_of_nobodys_business_change_nothing(world: World) -> None:
     members = core.members(row.conversation)
     leaf = {member.device: member for member in members}
     one, other = leaf[_device(people[1])], leaf[_device(people[2])]
-    from hanatalk.client.engine.content import ReceiptLine
+    from hanatalk.client.engine.formats.content import ReceiptLine
 
     with core.transaction():
         receipts.apply(core, row, members, one, [ReceiptLine(row.own_leaf, row.counter + 1, row.counter + 1)])

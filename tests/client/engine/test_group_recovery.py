@@ -116,7 +116,7 @@ def test_a_member_who_lost_the_way_asks_and_is_added_again(world: World) -> None
     """HT-M-092: it asks where it talks in twos; several could answer, one does; everybody sees that it came back."""
     people = gatherings.acquainted(world, 5)
     group = gatherings.founded(world, people)
-    from hanatalk.client.engine import resync
+    from hanatalk.client.engine.conversations import resync
 
     lost = people[0]  # knows everybody
     core = lost.engine._core

@@ -3,7 +3,7 @@
 from tests.client.engine.conftest import Pair
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits
+from hanatalk.client.engine.conversations import commits
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind, Outgoing
 from hanatalk.wire.classes import EntryClass

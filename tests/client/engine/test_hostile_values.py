@@ -13,8 +13,11 @@ from tests.client.people import Person
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, commits, content, invites, policy, sending
-from hanatalk.client.engine.content import Envelope
+from hanatalk.client.engine.conversations import commits
+from hanatalk.client.engine.formats import accounts, content, policy
+from hanatalk.client.engine.formats.content import Envelope
+from hanatalk.client.engine.messages import sending
+from hanatalk.client.engine.people import invites
 from hanatalk.errors import ContentError
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import ContactKeyPackage, IntentKind, OutboxKind

@@ -7,7 +7,9 @@ from tests.client import gatherings
 from tests.client.people import Person, World
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine import content, introductions, invites, sending
+from hanatalk.client.engine.formats import content
+from hanatalk.client.engine.messages import sending
+from hanatalk.client.engine.people import introductions, invites
 from hanatalk.errors import ContentError, UsageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Introduction, KeyPackage

@@ -10,7 +10,8 @@ from tests.client.engine.test_expiry import pass_seconds
 from tests.client.people import Person, World
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine import Fate, content, policy, sealing
+from hanatalk.client.engine import Fate
+from hanatalk.client.engine.formats import content, policy, sealing
 from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Channel

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 from hanatalk.errors import ContentError
 
 LINK = links.InviteLink(

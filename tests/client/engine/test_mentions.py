@@ -2,7 +2,7 @@
 
 import pytest
 
-from hanatalk.client.engine import content, mentions
+from hanatalk.client.engine.formats import content, mentions
 from hanatalk.errors import ContentError
 from hanatalk.ids import AccountId
 

@@ -9,7 +9,8 @@ from tests.client.people import DAY, START, URL, Person, World
 from tests.simulated_relay import SimulatedRelay
 
 from hanatalk.client import events
-from hanatalk.client.engine import commits, content, policy, sealing
+from hanatalk.client.engine.conversations import commits
+from hanatalk.client.engine.formats import content, policy, sealing
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Channel, ConversationState, IntentKind, OutboxKind, Outgoing, Purpose
 from hanatalk.wire.classes import EntryClass

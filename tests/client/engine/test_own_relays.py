@@ -8,7 +8,8 @@ from tests.client.people import DAY, START, URL, Person, World
 from tests.simulated_relay import SimulatedRelay
 
 from hanatalk.client import events
-from hanatalk.client.engine import invites, policy
+from hanatalk.client.engine.formats import policy
+from hanatalk.client.engine.people import invites
 from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
 

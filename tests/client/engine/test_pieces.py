@@ -9,7 +9,7 @@ from tests.client.people import World
 from tests.simulated_relay import SimulatedRelay
 
 from hanatalk.client import events
-from hanatalk.client.engine import pieces, sealing
+from hanatalk.client.engine.formats import pieces, sealing
 from hanatalk.errors import ContentError
 from hanatalk.ids import ChannelId
 from hanatalk.localdb.rows import OutboxKind

@@ -6,7 +6,7 @@ from tests.client.engine.test_failing_disk import disk_says_no
 from tests.simulated_relay import Pipe
 
 from hanatalk import mls
-from hanatalk.client.engine import sealing
+from hanatalk.client.engine.formats import sealing
 from hanatalk.errors import StorageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Channel

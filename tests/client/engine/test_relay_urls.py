@@ -4,7 +4,7 @@ import pytest
 from tests.client.people import DAY, START, World
 from tests.simulated_relay import SimulatedRelay
 
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 from hanatalk.errors import ContentError
 from hanatalk.transport.urls import pin_text
 from hanatalk.wire.classes import EntryClass

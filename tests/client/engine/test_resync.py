@@ -10,7 +10,8 @@ from tests.client.engine.conftest import Pair
 from tests.client.people import DAY, Person
 
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, commits, content, resync, sealing, statements
+from hanatalk.client.engine.conversations import commits, resync
+from hanatalk.client.engine.formats import accounts, content, sealing, statements
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import ConversationId, DeviceKey
 from hanatalk.localdb.rows import (

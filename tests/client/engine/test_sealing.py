@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanatalk.client.engine import sealing
+from hanatalk.client.engine.formats import sealing
 from hanatalk.errors import ContentError
 from hanatalk.ids import ChannelId
 from hanatalk.wire.classes import EntryClass

@@ -11,8 +11,10 @@ from tests.client.people import Person, World
 from tests.localdb.test_steps import KEY, first_version
 
 from hanatalk.client import calls
-from hanatalk.client.engine import bodies, content, folding, grams, references, searching
+from hanatalk.client.engine.formats import content, folding, grams, references
 from hanatalk.client.engine.indexing import Index
+from hanatalk.client.engine.messages import bodies
+from hanatalk.client.engine.seen import searching
 from hanatalk.errors import StorageError, UsageError
 from hanatalk.localdb import segments
 from hanatalk.localdb.database import Database

@@ -9,7 +9,8 @@ from tests.client.people import DAY, START, URL, Person
 from tests.simulated_relay import SimulatedRelay
 
 from hanatalk.client import events
-from hanatalk.client.engine import sealing, starts
+from hanatalk.client.engine.conversations import starts
+from hanatalk.client.engine.formats import sealing
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import Channel, ConversationState, OutboxKind, Outgoing, Purpose
 from hanatalk.wire import frames

@@ -3,7 +3,8 @@
 import pytest
 from tests.client.people import DAY, URL, Person, World
 
-from hanatalk.client.engine import commits, key_packages, policy
+from hanatalk.client.engine.conversations import commits, key_packages
+from hanatalk.client.engine.formats import policy
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind
 

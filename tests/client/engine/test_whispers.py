@@ -4,7 +4,8 @@ import pytest
 from tests.client import gatherings
 from tests.client.people import Person, World
 
-from hanatalk.client.engine import content, sending
+from hanatalk.client.engine.formats import content
+from hanatalk.client.engine.messages import sending
 from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from tests.client.people import Person
 
-from hanatalk.client.engine import content, sealing, sending
 from hanatalk.client.engine.core import Core
+from hanatalk.client.engine.formats import content, sealing
+from hanatalk.client.engine.messages import sending
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import Channel, ConversationState, Message, MessageKind, OutboxKind
 from hanatalk.wire.classes import EntryClass

@@ -26,7 +26,7 @@ from tests.client.machine.witness import Witness, watching
 from tests.client.people import Person
 from tests.simulated_relay import Pipe
 
-from hanatalk.client.engine import commits
+from hanatalk.client.engine.conversations import commits
 from hanatalk.errors import HanaError, StorageError
 from hanatalk.localdb.rows import Conversation, ConversationState, IntentKind
 from hanatalk.stores.memory import MemoryStore

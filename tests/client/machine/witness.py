@@ -15,7 +15,7 @@ from tests.client.people import Person
 from tests.simulated_relay import Pipe
 
 from hanatalk import mls
-from hanatalk.client.engine import sealing
+from hanatalk.client.engine.formats import sealing
 from hanatalk.errors import HanaError
 from hanatalk.ids import ChannelId, ConversationId
 from hanatalk.localdb.database import Database, MlsWrites

@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from hanatalk.client import calls, create_profile, open_profile
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 from hanatalk.client.runtime.doorway import Remote
 from hanatalk.client.runtime.owner import Owner
 from hanatalk.errors import HanaError, StorageError

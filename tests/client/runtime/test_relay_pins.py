@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hanatalk.client import Profile, calls, create_profile, open_profile
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 from hanatalk.client.runtime.owner import Owner
 from hanatalk.errors import HanaError, UsageError
 from hanatalk.transport.urls import pin_text

@@ -13,7 +13,7 @@ from tests.faults.children import fork
 
 from hanatalk.cipherfile import open_cipherfile
 from hanatalk.client import Profile, calls, create_profile, open_profile, wipe_profile
-from hanatalk.client.engine import links
+from hanatalk.client.engine.formats import links
 from hanatalk.client.runtime import doorway, profiles
 from hanatalk.errors import NetworkError, ProfileError, StorageError
 from hanatalk.localdb import cipher

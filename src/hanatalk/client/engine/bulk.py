@@ -5,7 +5,7 @@ What changes inside a transaction is only ever added to, so that an event that i
 
 from collections import deque
 
-from hanatalk.client.engine.chunking import ChunkKey
+from hanatalk.client.engine.formats.chunking import ChunkKey
 from hanatalk.ids import ChannelId, EntryId
 
 

@@ -12,9 +12,9 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import accounts, policy
 from hanatalk.client.engine.bulk import Bulk
-from hanatalk.client.engine.clock import Clock
+from hanatalk.client.engine.formats import accounts, policy
+from hanatalk.client.engine.formats.clock import Clock
 from hanatalk.client.engine.indexing import Index
 from hanatalk.errors import StorageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, DeviceKey, EntryId, Incarnation, MessageId, ReaderId

@@ -11,37 +11,27 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine import (
-    accounts,
+from hanatalk.client.engine import relays
+from hanatalk.client.engine.conversations import moving
+from hanatalk.client.engine.core import Core, Identity, Link, Patience
+from hanatalk.client.engine.files import transfers, uploads
+from hanatalk.client.engine.formats import accounts, content, links, mentions, policy
+from hanatalk.client.engine.messages import (
     actions,
-    asking,
     attached,
-    content,
     expiry,
     going,
-    groups,
-    introductions,
-    invites,
     keeping,
-    links,
-    mentions,
-    moving,
     outbox,
-    own_devices,
-    policy,
-    relays,
-    searching,
     sending,
     telling,
     timers,
-    transfers,
     undelivered,
-    uploads,
-    views,
     whispers,
 )
-from hanatalk.client.engine.attachments import Attachments
-from hanatalk.client.engine.core import Core, Identity, Link, Patience
+from hanatalk.client.engine.people import asking, groups, introductions, invites, own_devices
+from hanatalk.client.engine.seen import searching, views
+from hanatalk.client.engine.seen.attachments import Attachments
 from hanatalk.errors import HanaError, StorageError, UsageError
 from hanatalk.ids import AccountId, ChannelId, ConversationId, MessageId
 from hanatalk.localdb.database import Database

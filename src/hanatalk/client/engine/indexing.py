@@ -5,7 +5,7 @@ Nothing depends on it but speed: what is not indexed yet, or no more, is looked 
 
 import msgspec
 
-from hanatalk.client.engine import content, folding, grams
+from hanatalk.client.engine.formats import content, folding, grams
 from hanatalk.errors import ContentError
 from hanatalk.localdb import segments
 from hanatalk.localdb.database import Database

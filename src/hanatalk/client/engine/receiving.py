@@ -11,42 +11,28 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine import (
-    accounts,
+from hanatalk.client.engine.conversations import commits, enclosing, joining, key_packages, moving, resync, starts
+from hanatalk.client.engine.core import Core
+from hanatalk.client.engine.files import downloads, uploads
+from hanatalk.client.engine.formats import accounts, content, policy, sealing
+from hanatalk.client.engine.messages import (
     actions,
     bodies,
-    commits,
-    content,
-    devices,
-    downloads,
     echoes,
-    enclosing,
     expiry,
     gaps,
     going,
-    groups,
-    introductions,
-    invites,
-    joining,
-    key_packages,
-    linking,
-    moving,
     outbox,
     placing,
-    policy,
     receipts,
     recovery,
-    resync,
-    sealing,
     sending,
-    starts,
     telling,
     timers,
-    uploads,
-    views,
     whispers,
 )
-from hanatalk.client.engine.core import Core
+from hanatalk.client.engine.people import devices, groups, introductions, invites, linking
+from hanatalk.client.engine.seen import views
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import ConversationId, MessageId
 from hanatalk.localdb.rows import (

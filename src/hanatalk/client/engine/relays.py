@@ -3,35 +3,34 @@
 from typing import Literal
 
 from hanatalk.client import events
-from hanatalk.client.engine import (
+from hanatalk.client.engine import receiving
+from hanatalk.client.engine.conversations import (
     beginning,
     closing,
     commits,
-    devices,
-    echoes,
     enclosing,
-    gaps,
-    going,
-    groups,
     history,
     holes,
-    invites,
-    linking,
-    links,
     moving,
+    resync,
+    starts,
+)
+from hanatalk.client.engine.core import Core, Link, Signed
+from hanatalk.client.engine.files import transfers
+from hanatalk.client.engine.formats import links
+from hanatalk.client.engine.messages import (
+    echoes,
+    gaps,
+    going,
     outbox,
     placing,
     receipts,
-    receiving,
     recovery,
-    resync,
     sending,
-    starts,
     timers,
-    transfers,
     undelivered,
 )
-from hanatalk.client.engine.core import Core, Link, Signed
+from hanatalk.client.engine.people import devices, groups, invites, linking
 from hanatalk.errors import HanaError, StorageError
 from hanatalk.ids import ChannelId, ConversationId, EntryId
 from hanatalk.localdb.rows import (

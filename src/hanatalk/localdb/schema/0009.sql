@@ -10,5 +10,5 @@ CREATE TABLE segment (
 -- Which messages of a segment may have which pieces of text, 16 rows per segment.
 CREATE TABLE gram (
     place INTEGER PRIMARY KEY,  -- segment * 16 + bucket
-    value BLOB NOT NULL         -- sealed (client/engine/grams.py)
+    value BLOB NOT NULL         -- sealed (client/engine/formats/grams.py)
 );

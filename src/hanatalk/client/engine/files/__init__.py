@@ -1,0 +1,1 @@
+"""Attachments and bundles on their way, chunk by chunk."""

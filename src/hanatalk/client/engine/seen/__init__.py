@@ -1,0 +1,1 @@
+"""What people see: names looked up, chats, messages, attachments, search. Reads only."""
