@@ -97,7 +97,7 @@ def test_t004_the_schema_has_no_place_for_times_addresses_or_order(path: Path) -
         | dict.fromkeys(("channel_id", "incarnation", "control_hash"), "BLOB"),
         f"long_{DAY}": dict.fromkeys(("n", "class", "turn", "is_commit", "burn_after"), "INTEGER")
         | dict.fromkeys(("erase_hash", "body"), "BLOB"),
-        "answer": dict.fromkeys(("channel", "seq", "turn", "day"), "INTEGER") | {"entry_id": "BLOB"},
+        "answers": {"n": "INTEGER", "day": "INTEGER", "run": "BLOB"},
         "control": {"n": "INTEGER", "hash": "BLOB"},
         "invite": {"n": "INTEGER", "day": "INTEGER", "take_id": "BLOB", "taken_day": "INTEGER"},
         "reader": {"channel": "INTEGER", "reader": "BLOB", "seq": "INTEGER"},

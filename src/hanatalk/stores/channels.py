@@ -263,20 +263,11 @@ class Channels:
             self._acked.pop(channel, None)
             del self._by_number[number], self._by_id[channel.channel_id]
         execute = self._connection.execute
-        execute("DELETE FROM answer WHERE channel = ?", (number,))
-        execute("DELETE FROM control WHERE n > ? AND n < ?", (number << 32, (number + 1) << 32))
+        for table in ("answers", "control"):
+            execute(f"DELETE FROM {table} WHERE n > ? AND n < ?", (number << 32, (number + 1) << 32))  # noqa: S608
         execute("DELETE FROM reader WHERE channel = ?", (number,))
         execute("DELETE FROM channel WHERE number = ?", (number,))
         return True
-
-    def clean_ids(self, channel: Channel, *, day: int, answer_days: int) -> None:
-        """Remove the channel's entry_ids that are remembered no longer; once a day is enough (HT-S-012)."""
-        if channel.ids_cleaned < day:
-            channel.ids_cleaned = day
-            if channel.has_answers:
-                self._connection.execute(
-                    "DELETE FROM answer WHERE channel = ? AND day <= ?", (channel.number, day - answer_days)
-                )
 
     def evict(self) -> None:
         """Let go of the channels loaded longest ago, if there are too many."""

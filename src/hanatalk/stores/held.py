@@ -62,8 +62,10 @@ class Channel:
     entries: int = 0  # with the fresh ones
     bytes: int = 0
     burning: int = 0
-    has_answers: bool = True  # rows in `answer` may name it
-    ids_cleaned: int = -1  # day on which its old rows in `answer` were last looked for
+    has_answers: bool = True  # rows in `answers` may be its
+    answered: bytearray | None = None  # a filter of the entry_ids in them (hanatalk.stores.answers)
+    answers: int = 0  # how many the filter knows
+    ids_cleaned: int = -1_000  # day up to which its old rows in `answers` were removed
     readers: dict[ReaderId, int] = field(default_factory=dict)
     readers_stored: bool = False  # rows in `reader` name it
     fresh: dict[int, Fresh] = field(default_factory=dict)  # by seq

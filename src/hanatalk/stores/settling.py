@@ -9,6 +9,8 @@ from operator import attrgetter
 from typing import TypeVar
 
 from hanatalk.cipherfile import EncryptedConnection
+from hanatalk.ids import EntryId
+from hanatalk.stores.answers import Answers
 from hanatalk.stores.channels import Channels
 from hanatalk.stores.held import Channel, Fresh
 from hanatalk.stores.shelves import Shelf, Shelves
@@ -24,11 +26,18 @@ class Settling:
     """One round at a time. RAM is changed with the rows; whoever rolls back calls `restart`."""
 
     def __init__(
-        self, connection: EncryptedConnection, channels: Channels, shelves: Shelves, *, answer_days: int
+        self,
+        connection: EncryptedConnection,
+        *,
+        channels: Channels,
+        shelves: Shelves,
+        answers: Answers,
+        answer_days: int,
     ) -> None:
         self._connection = connection
         self._channels = channels
         self._shelves = shelves
+        self._answers = answers
         self._answer_days = answer_days
         self.restart()
 
@@ -106,14 +115,12 @@ class Settling:
                 fresh.copied, fresh.body = True, None
                 fresh.channel.waiting.pop(fresh.seq, None)
                 fresh.channel.settle(fresh.size, burns=fresh.burn_after is not None)
+        runs: dict[tuple[Channel, int], list[tuple[EntryId, int, int]]] = {}
+        for fresh in rows:
+            runs.setdefault((fresh.channel, fresh.day), []).append((fresh.entry_id, fresh.seq, fresh.turn))
+        self._answers.add((channel, day, answers) for (channel, day), answers in runs.items())
         for channel, day in channels.items():
-            self._channels.clean_ids(channel, day=day, answer_days=self._answer_days)
-            channel.has_answers = True
-        answers = [(fresh.channel.number, fresh.entry_id, fresh.seq, fresh.turn, fresh.day) for fresh in rows]
-        answers.sort()  # in the order of the table: each of its pages is looked for once
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)", answers
-        )
+            self._answers.clean(channel, until=day - self._answer_days)
         self._channels.save(channels)
 
     def _write_readers(self, channel: Channel) -> None:

@@ -17,8 +17,9 @@ import msgspec
 
 from hanatalk.cipherfile import EncryptedConnection, mapped_errors, open_cipherfile
 from hanatalk.errors import StorageError
-from hanatalk.ids import ChannelId, EntryId
+from hanatalk.ids import ChannelId
 from hanatalk.stores import rules
+from hanatalk.stores.answers import Answers
 from hanatalk.stores.channels import NO_READER, AckRow, Channels, LandedRow
 from hanatalk.stores.checkpoints import Checkpointer, WriteAheadLog
 from hanatalk.stores.held import SEQ_BITS, Channel, Fresh, runs
@@ -47,12 +48,12 @@ from hanatalk.stores.landing import LandingFile, landing_paths
 from hanatalk.stores.settling import COPIED_AT_ONCE, Settling
 from hanatalk.stores.shelves import Shelf, Shelves, shelf_of
 from hanatalk.stores.sweeping import Sweep
-from hanatalk.stores.upgrading import move_landed
+from hanatalk.stores.upgrading import MOVES
 from hanatalk.wire.channels import NO_CONTROL_HASH, next_control_hash
 from hanatalk.wire.classes import EntryClass
 
 APPLICATION = 0x48414E52  # "HANR", the file's application_id
-SCHEMA = 2
+SCHEMA = 3
 MOST_LANDED = 65_536  # entries landed above which `apply` itself settles some,
 MOST_FILLED = 32 << 20  # and bytes in the file that takes them: bounds RAM and what is read back at a start
 PAGE_SIZE = 8_192  # bytes: a page of 4,096 would hold three entries of 1 KiB, this one seven, for one header and nonce
@@ -88,8 +89,13 @@ class SqliteStore:
                 self._channels = Channels(self._connection)
                 self._files = [LandingFile(file, key=key) for file in landing_paths(path)]
                 self._log = WriteAheadLog(self._connection, Checkpointer(path, lambda: _connect(path, key)))
+                self._answers = Answers(self._connection)
                 self._settling = Settling(
-                    self._connection, self._channels, self._shelves, answer_days=self._retention.answer_days
+                    self._connection,
+                    channels=self._channels,
+                    shelves=self._shelves,
+                    answers=self._answers,
+                    answer_days=self._retention.answer_days,
                 )
                 self._sweep = Sweep(self._connection, self._shelves, self._retention)
             self._stale = True
@@ -100,8 +106,6 @@ class SqliteStore:
             self._gone: list[int] = []  # landings
             self._acks: list[AckRow] = []
             self._dirty: dict[Channel, None] = {}
-            # Settled answers to entry_ids of the batch: seq, turn and day, by channel's number and entry_id.
-            self._answers: dict[tuple[int, EntryId], list[int]] = {}
             # Each takes exactly the operation it stands beside.
             self._handlers: dict[type[Operation], Callable[[Any, int], Result]] = {
                 Append: self._append,
@@ -122,7 +126,6 @@ class SqliteStore:
     def apply(self, operations: Sequence[Operation], *, day: int) -> list[Result]:
         handlers = self._handlers
         with self._landing():
-            self._look_up_answers(operations)
             results = [handlers[type(operation)](operation, day) for operation in operations]
             landed = len(self._landed)
         self._busy = self._applied = True
@@ -194,26 +197,6 @@ class SqliteStore:
                 self._channels.reload([file.records() for file in self._files])
             self._stale = False
 
-    def _look_up_answers(self, operations: Sequence[Operation]) -> None:
-        """Which of the entry_ids have settled answers: all in one call, an append by itself has no query."""
-        find, wanted = self._channels.find, []
-        channel_id, number = None, -1
-        for operation in operations:
-            if type(operation) is Append:
-                if operation.channel_id is not channel_id:  # mostly they come in runs of one channel
-                    channel_id = operation.channel_id
-                    channel = find(channel_id)
-                    number = channel.number if channel is not None and channel.has_answers else -1
-                if number >= 0:
-                    wanted.append((number, operation.entry_id))
-        self._answers.clear()
-        if wanted:
-            rows = self._connection.executemany(
-                "SELECT channel, entry_id, seq, turn, day FROM answer WHERE channel = ? AND entry_id = ?", wanted
-            )
-            for found, entry_id, *answer in rows:
-                self._answers[found, entry_id] = answer
-
     def _append(self, append: Append, day: int) -> Stored | Refusal:
         channels = self._channels
         channel = channels.find(append.channel_id)
@@ -227,8 +210,8 @@ class SqliteStore:
             fresh = channel.fresh_ids.get(append.entry_id)
             if fresh is not None and fresh.day > day - self._retention.answer_days:
                 return Stored(fresh.seq, fresh.turn, True)
-            if self._answers:
-                answer = self._answers.get((channel.number, append.entry_id))
+            if channel.has_answers:
+                answer = self._answers.find(channel, append.entry_id)
                 if answer is not None and answer[2] > day - self._retention.answer_days:
                     return Stored(answer[0], answer[1], True)
             # What surely has room is not asked about: `_refusal` knows exactly.
@@ -300,13 +283,8 @@ class SqliteStore:
             execute("INSERT INTO control (n, hash) VALUES (?, ?)", (key, channel.control_hash))
         else:
             execute("INSERT INTO invite (n, day) VALUES (?, ?)", (key, day))
-        execute(
-            "INSERT OR REPLACE INTO answer (channel, entry_id, seq, turn, day) VALUES (?, ?, ?, ?, ?)",
-            (channel.number, append.entry_id, channel.head, channel.turn, day),
-        )
-        self._channels.clean_ids(channel, day=day, answer_days=self._retention.answer_days)
-        self._answers[channel.number, append.entry_id] = [channel.head, channel.turn, day]
-        channel.has_answers = True
+        self._answers.add([(channel, day, [(append.entry_id, channel.head, channel.turn)])])
+        self._answers.clean(channel, until=day - self._retention.answer_days)
         self._channels.count(channel, len(append.entry), burns=False)
         channel.settle(len(append.entry), burns=False)
         self._dirty[channel] = None
@@ -688,6 +666,6 @@ def _migrate(connection: EncryptedConnection) -> None:
             raise StorageError("storage.newer", version=version)
         for step in range(version + 1, SCHEMA + 1):
             connection.execute(resources.files("hanatalk.stores").joinpath(f"schema/{step:04}.sql").read_text())
-            if step == 2:
-                move_landed(connection)
+            if step in MOVES:
+                MOVES[step](connection)
         connection.pragma("user_version", SCHEMA)

@@ -1,5 +1,8 @@
 """What a schema step moves that SQL alone cannot (schema/)."""
 
+import struct
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -18,3 +21,16 @@ def move_landed(connection: EncryptedConnection) -> None:
             connection.execute(f"INSERT INTO landed_{side} VALUES (?, ?)", (n, msgspec.msgpack.encode(record)))  # noqa: S608
         connection.execute(f"DROP TABLE landing_{side}")
         connection.execute(f"DROP TABLE batch_{side}")
+
+
+def move_answers(connection: EncryptedConnection) -> None:
+    """Step 3: rows of `answer` become runs of a channel and a day."""
+    rows = connection.execute("SELECT channel, day, seq, turn, entry_id FROM answer ORDER BY channel, day, seq")
+    for (channel, day), answers in groupby(rows, key=itemgetter(0, 1)):
+        found = list(answers)
+        run = b"".join(struct.pack(">16sII", entry_id, seq, turn) for _, _, seq, turn, entry_id in found)
+        connection.execute("INSERT INTO answers VALUES (?, ?, ?)", (channel << 32 | found[0][2], day, run))
+    connection.execute("DROP TABLE answer")
+
+
+MOVES = {2: move_landed, 3: move_answers}
