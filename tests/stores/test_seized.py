@@ -126,6 +126,10 @@ def test_t004_days_are_all_that_is_stored_of_time(path: Path) -> None:
                 if isinstance(value, int) and name not in ("n", "number", "channel"):
                     looked_at += 1
                     assert value < 1_500_000_000, (table, name)
+    for (run,) in connection.all("SELECT run FROM answers"):
+        for _, seq, turn in struct.iter_unpack(">16sII", run):
+            looked_at += 2
+            assert max(seq, turn) < 1_500_000_000
     assert looked_at > 1_000
     store.close()
 
