@@ -24,7 +24,7 @@ DEFAULT = ROOT / "build" / "sbom.cdx.json"
 ALLOWED = frozenset(
     {
         *("0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSD", "ISC", "MIT"),
-        *("MIT-0", "MPL-2.0", "PSF-2.0", "Unicode-3.0", "Unlicense", "Zlib", "AGPL-3.0-or-later"),
+        *("MIT-CMU", "MIT-0", "MPL-2.0", "PSF-2.0", "Unicode-3.0", "Unlicense", "Zlib", "AGPL-3.0-or-later"),
     }
 )
 # Old ways of saying it.

@@ -9,7 +9,8 @@ from tests.e2e.commands import Person, running_relay
 NOWHERE = "ws://127.0.0.1:9"
 ELSEWHERE = f"""
 import runpy
-from hanatalk.client.engine import key_packages, policy
+from hanatalk.client.engine.conversations import key_packages
+from hanatalk.client.engine.formats import policy
 make = key_packages.make
 key_packages.make = lambda core, relay, **more: make(core, policy.Relay({NOWHERE!r}, relay.key), **more)
 runpy.run_module("hanatalk.cli", run_name="__main__", alter_sys=True)
