@@ -12,7 +12,7 @@ from hanatalk.localdb.database import FILE as PROFILE_FILE
 from hanatalk.localdb.vault import Vault, os_keyring
 from hanatalk.stores import opening, sqlite
 from hanatalk.stores.channels import read_landing
-from hanatalk.stores.landing import landing_paths, read_landing_file
+from hanatalk.stores.landing import read_landing_files
 
 ENTRY_SIZES = frozenset({512, 1_024, 4_096, 16_384, 65_536})  # bytes; what clients pad to (spec/02-mls-profile.md)
 
@@ -78,8 +78,7 @@ def _relay(data: Path, *, read_only: bool) -> EncryptedConnection:
 
 
 def _landing(data: Path) -> list[list[tuple[int, bytes]]]:
-    key = opening.find_key(data, opening.BESIDE)
-    return [read_landing_file(path, key=key) for path in landing_paths(data / opening.FILE)]
+    return read_landing_files(data / opening.FILE, key=opening.find_key(data, opening.BESIDE))
 
 
 def _tables(connection: EncryptedConnection) -> list[str]:

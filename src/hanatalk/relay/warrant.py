@@ -16,7 +16,7 @@ from hanatalk.errors import StorageError
 from hanatalk.ids import ChannelId
 from hanatalk.stores.holdings import read_holdings
 from hanatalk.stores.interface import Holding
-from hanatalk.stores.landing import SUFFIXES, landing_paths, read_landing_file
+from hanatalk.stores.landing import SUFFIXES, read_landing_files
 from hanatalk.stores.opening import BESIDE, FILE, KEY_FILE, find_key
 from hanatalk.stores.sqlite import APPLICATION
 from hanatalk.wire.classes import EntryClass
@@ -134,7 +134,7 @@ def _holdings(store: EncryptedConnection, data: Path, key: bytes) -> list[Holdin
     """What is held. A running relay may be settling one of its two files meanwhile: then look again."""
     while True:
         settled = store.only("SELECT settled FROM progress")
-        held = read_holdings(store, [read_landing_file(path, key=key) for path in landing_paths(data / FILE)])
+        held = read_holdings(store, read_landing_files(data / FILE, key=key))
         if store.only("SELECT settled FROM progress") == settled:
             return held
 

@@ -7,6 +7,7 @@ searched.
 
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 from hanatalk.cipherfile import EncryptedConnection
 from hanatalk.ids import EntryId
@@ -52,9 +53,7 @@ class Answers:
                 if channel.answers * BITS_EACH > len(bits) * 8:
                     channel.answered = None
                 else:
-                    for entry_id, _, _ in answers:
-                        place = hash(entry_id) % (len(bits) * 8)
-                        bits[place >> 3] |= 1 << (place & 7)
+                    _mark(bits, answers)
         self._connection.executemany("INSERT OR REPLACE INTO answers (n, day, run) VALUES (?, ?, ?)", rows)
 
     def _filter(self, channel: Channel) -> bytearray:
@@ -63,11 +62,8 @@ class Answers:
         )
         channel.answers = sum(len(run) for (run,) in found) // _ANSWER.size
         bits = bytearray(max(LEAST_BITS, 1 << (2 * channel.answers * BITS_EACH).bit_length()) // 8)
-        size = len(bits) * 8
         for (run,) in found:
-            for entry_id, _, _ in _ANSWER.iter_unpack(run):
-                place = hash(entry_id) % size
-                bits[place >> 3] |= 1 << (place & 7)
+            _mark(bits, _ANSWER.iter_unpack(run))
         channel.answered = bits
         return bits
 
@@ -78,3 +74,11 @@ class Answers:
             self._connection.execute(
                 "DELETE FROM answers WHERE n > ? AND n < ? AND day <= ?", (channel.first_key, channel.end_key, until)
             )
+
+
+def _mark(bits: bytearray, answers: Iterable[tuple[Any, ...]]) -> None:
+    """Let the filter know the entry_ids, the first of each."""
+    size = len(bits) * 8
+    for entry_id, *_ in answers:
+        place = hash(entry_id) % size
+        bits[place >> 3] |= 1 << (place & 7)

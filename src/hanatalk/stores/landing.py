@@ -168,6 +168,11 @@ def read_landing_file(path: Path, *, key: bytes) -> list[tuple[int, bytes]]:
             file.close()
 
 
+def read_landing_files(path: Path, *, key: bytes) -> list[list[tuple[int, bytes]]]:
+    """The records of both files of the store at `path`. :raises StorageError: ``storage.io``"""
+    return [read_landing_file(file, key=key) for file in landing_paths(path)]
+
+
 def _begun(file: PlainFile, key: bytes) -> tuple[AESGCM | None, int]:
     """What opens its records, and where they begin; no key and 0 if it has no beginning."""
     begin = file.read(BLOCK, 0)
