@@ -50,7 +50,7 @@ class Two:
         await self.one.sync()
         await self.other.sync()
         await self.other.send(self.conversation, "hello")
-        await self.one.until(lambda: _any(self.one.saw(events.MessageReceived) > 0))
+        await received(self.one, 1)
 
     async def part(self) -> None:
         for person in (self.one, self.other):
@@ -58,8 +58,13 @@ class Two:
         self.relay.stop()
 
 
-async def _any(value: bool) -> bool:
-    return value
+async def received(person: Person, messages: int) -> None:
+    """Until somebody was shown so many messages, counted since they arrived."""
+
+    async def enough() -> bool:
+        return person.saw(events.MessageReceived) >= messages
+
+    await person.until(enough)
 
 
 # --- send ------------------------------------------------------------------------------------------------------------

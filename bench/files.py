@@ -5,12 +5,12 @@ import resource
 import time
 from pathlib import Path
 
-from bench.client import Two
+from bench.client import Two, received
 from bench.load import run
 from bench.machine import DRIVER_CORE, NotMeasured
 from bench.options import Options
 from bench.report import Table
-from hanatalk.client import calls
+from hanatalk.client import calls, events
 
 PAGE = resource.getpagesize()
 WAIT = 280.0  # seconds
@@ -32,13 +32,14 @@ async def _transfer(options: Options, table: Table) -> None:
         await two.meet()
         before = _held()
         for _ in range(options.rounds):
+            messages = two.other.saw(events.MessageReceived) + 1
             marks = [(time.perf_counter(), time.process_time())]
             attached = await two.one.ask(calls.Attach(path=str(path)), calls.Attached)
             marks.append((time.perf_counter(), time.process_time()))
             send = calls.Send(conversation=two.conversation, text="", attachments=[attached.attachment], wait=WAIT)
             sent = await two.one.ask(send, calls.Sent)
             marks.append((time.perf_counter(), time.process_time()))
-            await two.other.sync()
+            await received(two.other, messages)
             begun = (time.perf_counter(), time.process_time())
             fetched = await two.other.ask(calls.Fetch(message=sent.message, wait=WAIT), calls.Transfer)
             done = (time.perf_counter(), time.process_time())

@@ -9,9 +9,10 @@ import pytest
 from tests.client.engine.conftest import Pair
 from tests.client.people import DAY, Person
 
+from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import commits, resync
-from hanatalk.client.engine.formats import accounts, content, sealing, statements
+from hanatalk.client.engine.conversations import commits, key_packages, resync
+from hanatalk.client.engine.formats import accounts, content, policy, sealing, statements
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import ConversationId, DeviceKey
 from hanatalk.localdb.rows import (
@@ -311,8 +312,7 @@ def test_requests_of_others_replayed_or_changed_are_not_answered(pair: Pair) -> 
     assert seen is not None
     stranger = accounts.Device(accounts.new_seed())
     said, _ = _request(pair, pair.jihoon)
-    own = pair.minji.engine._core.db.value("SELECT key_package FROM contact_key_package")
-    assert isinstance(own, bytes)
+    other = _of_the_other_suite(pair, pair.jihoon)
     for body in (
         _request(pair, pair.jihoon, number=seen.number)[1],  # not newer
         statements.sign(said, stranger),  # not its signature
@@ -320,11 +320,13 @@ def test_requests_of_others_replayed_or_changed_are_not_answered(pair: Pair) -> 
         _request(pair, pair.jihoon, conversation=os.urandom(16))[1],
         _request(pair, pair.jihoon, chain=list(pair.minji.engine._core.identity.chain.links))[1],
         _request(pair, pair.jihoon, key_package=os.urandom(400))[1],
+        _request(pair, pair.jihoon, number=said.number + 1, key_package=other)[1],  # nobody could add it
         os.urandom(300),
     ):
         _plant(pair, body)
     assert pair.minji.engine._core.conversation(_id(pair)).epoch == epoch
     assert pair.minji.engine._core.db.find(Readmission, "1") == []
+    assert pair.minji.engine._core.db.value("SELECT count(*) FROM intent WHERE kind = ?", IntentKind.READMIT) == 0
     pair.jihoon.online()
     _lose(pair, pair.jihoon)
     pair.world.settle(8 * DAY / 1000)
@@ -347,10 +349,20 @@ def test_a_storm_of_requests_is_bounded(pair: Pair) -> None:
     assert _together(pair)
 
 
+def _of_the_other_suite(pair: Pair, person: Person) -> bytes:
+    """A KeyPackage of this device for groups of the other suite."""
+    core = person.engine._core
+    relay = policy.parse([(policy.EXTENSION, core.conversation(_id(pair)).policy)]).relays[0]
+    with core.transaction():
+        expires_at = core.clock.wall(pair.world.now) + DAY
+        row = key_packages.make(core, relay, expires_at=expires_at, now=pair.world.now, suite=mls.SUITE_X25519)
+    return row.key_package
+
+
 def test_a_spare_key_package_does_not_bring_a_device_into_another_group(pair: Pair) -> None:
     """HT-M-060: a member replaces our leaf with a KeyPackage that we gave away: no Welcome for it is taken; we ask."""
     core = pair.minji.engine._core
-    spare = core.db.value("SELECT key_package FROM contact_key_package")
+    spare = core.db.value("SELECT key_package FROM contact_key_package WHERE suite = ?", mls.SUITE_X_WING)
     assert isinstance(spare, bytes)
     device = pair.jihoon.engine._core.identity.device.key
     with core.transaction():

@@ -390,8 +390,9 @@ def _checked(core: Core, row: Conversation, key_package: bytes, member: Member, 
         raise VerificationError("credential.not-in-chain")
     at = key_packages.check(key_package, chain, core.clock.wall(now))
     found = key_packages.device(key_package)
+    suite = mls.key_package_inspect(key_package).suite
     relays = {relay.url for relay in policy.parse([(policy.EXTENSION, row.policy)]).relays}
-    if found != member.device or at.relay_url not in relays:
+    if found != member.device or at.relay_url not in relays or suite != core.group(row.conversation).suite:
         raise VerificationError("statement.refused", why="key-package")
     return at
 
