@@ -70,9 +70,8 @@ def ground() -> Ground:
     )
 
 
-def copied(folder: Path, count: int, make: Callable[[World, str, Path, bytes], Person]) -> World:
+def copied(folder: Path, count: int, make: Callable[[World, str, Path, bytes], Person], made: Ground) -> World:
     """A world of the first `count` people in `folder`, everybody online."""
-    made = ground()
     world = World(folder)
     world.now = made.now
     world.relays = {}

@@ -177,6 +177,10 @@ class Oracle:
                     found.add(-1)
             return found
 
+    def may_forget(self) -> bool:
+        """A commit that one side has merged and the other never saw cannot be told from none once the log is lost."""
+        return all(len(self.epochs(talk)) == 1 for talk in self.talks)
+
     # after every act ----------------------------------------------------------------------------------------------
 
     def look(self) -> None:

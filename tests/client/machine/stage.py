@@ -12,18 +12,18 @@ anywhere (that is how failures are made small):
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self
+from typing import Any, Concatenate, ParamSpec, Protocol, Self
 
 import pytest
 from tests.client.machine import insiders
-from tests.client.machine.ground import URLS, copied, ground, new_folder
+from tests.client.machine.ground import URLS, Ground, copied, ground, new_folder
 from tests.client.machine.oracle import Oracle, Talk
 from tests.client.machine.saboteur import DOWN, UP, Fault, Saboteur, flipped, withholding
 from tests.client.machine.witness import Witness, watching
-from tests.client.people import Person
+from tests.client.people import Person, World
 from tests.simulated_relay import Pipe
 
 from hanatalk.client.engine.conversations import commits
@@ -54,6 +54,18 @@ REFUSALS = (
 CLOCK_STEPS = (5, 120, 3_600, 86_400, 10 * 86_400, 400 * 86_400)  # seconds
 
 
+class Judge(Protocol):
+    """What is asked after every act."""
+
+    looking: bool
+
+    def begin(self, world: World, witness: Witness) -> None: ...
+    def aside(self) -> AbstractContextManager[None]: ...
+    def look(self) -> None: ...
+    def clock_was(self, person: Person) -> None: ...
+    def may_forget(self) -> bool: ...
+
+
 class Killed(BaseException):
     """The process dies here."""
 
@@ -61,7 +73,7 @@ class Killed(BaseException):
 class Mortal(Person):
     """A person whose process may die, or whose disk may be full, at any SQL statement."""
 
-    oracle: Oracle
+    judge: Judge
     stage: "Stage"
     deaths = 0
     away = False  # offline because the person wants it; else a lost connection is made anew
@@ -71,7 +83,7 @@ class Mortal(Person):
         left = [statements]
 
         def trace(*_: object) -> bool:
-            if self.oracle.looking:
+            if self.judge.looking:
                 return True
             left[0] -= 1
             if left[0] == 0:
@@ -136,17 +148,9 @@ def act(method: Callable[Concatenate["Stage", P], None]) -> Callable[Concatenate
 
     @wraps(method)
     def acted(self: "Stage", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        outer, self._acting = self._acting, True
-        if not outer:
-            shown = [repr(each) for each in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
-            self.script.append(f"stage.{method.__name__}({', '.join(shown)})")
-            self.counted[method.__name__] += 1
-        try:
+        shown = [repr(each) for each in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
+        with self.acting(method.__name__, f"stage.{method.__name__}({', '.join(shown)})"):
             method(self, *args, **kwargs)
-        finally:
-            self._acting = outer
-        if not outer:
-            self.oracle.look()
 
     return acted
 
@@ -154,7 +158,10 @@ def act(method: Callable[Concatenate["Stage", P], None]) -> Callable[Concatenate
 class Stage:
     """See the module."""
 
-    def __init__(self, people: int = 2, seed: int = 0) -> None:
+    def __init__(
+        self, people: int = 2, seed: int = 0, *, made: Callable[[], Ground] = ground, judge: Judge | None = None
+    ) -> None:
+        """:param made: where it begins; :param judge: of another play than conversations of two"""
         self.script = [f"with Stage(people={people}, seed={seed}) as stage:"]
         self.counted: Counter[str] = Counter()
         self._acting = False
@@ -165,7 +172,7 @@ class Stage:
         self._texts = 0
         self._open = ExitStack()
         folder = Path(self._open.enter_context(new_folder()))
-        ground()  # made with chances of its own: a stage's would come twice
+        begins = made()  # made with chances of its own: a stage's would come twice
         chance = random.Random(seed)
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setattr("secrets.token_bytes", lambda count=32: chance.randbytes(count))
@@ -173,14 +180,15 @@ class Stage:
         self.saboteurs: list[dict[str, Saboteur]] = [{url: Saboteur() for url in URLS} for _ in range(people)]
         self.down: set[str] = set()
         self.oracle = Oracle()
+        self.judge: Judge = judge if judge is not None else self.oracle
 
         def make(world: Any, name: str, path: Path, key: bytes) -> Mortal:
             person = Mortal(world, name, path, key)
-            person.oracle, person.stage = self.oracle, self
+            person.judge, person.stage = self.judge, self
             self.world = world
             return person
 
-        self.world = copied(folder, people, make)
+        self.world = copied(folder, people, make, begins)
         self.world.patience = STEPS_AT_ONCE
         self.people: list[Mortal] = [person for person in self.world.people if isinstance(person, Mortal)]
         self.witness = Witness(self.world.people)
@@ -188,12 +196,26 @@ class Stage:
         self.witness.begin()
         for relay in self.world.relays.values():
             relay.observers.append(self._observe)
-        self.oracle.begin(self.world, self.witness)
+        self.judge.begin(self.world, self.witness)
         self.world.run()
 
     def _observe(self, pipe: Pipe, frame: frames.ClientFrame) -> None:
-        with self.oracle.aside():
+        with self.judge.aside():
             self.witness.saw(pipe, frame)
+
+    @contextmanager
+    def acting(self, name: str, written: str) -> Iterator[None]:
+        """An act: written into the script and counted, unless another one does it; and judged afterwards."""
+        outer, self._acting = self._acting, True
+        if not outer:
+            self.script.append(written)
+            self.counted[name] += 1
+        try:
+            yield
+        finally:
+            self._acting = outer
+        if not outer:
+            self.judge.look()
 
     def __enter__(self) -> Self:
         return self
@@ -402,7 +424,7 @@ class Stage:
         seconds = CLOCK_STEPS[step % len(CLOCK_STEPS)]
         person = self._who(who)
         person.skew += -1000 * seconds if back else 1000 * seconds
-        self.oracle.clock_was(person)
+        self.judge.clock_was(person)
 
     @act
     def right_clock(self, who: int) -> None:
@@ -459,7 +481,7 @@ class Stage:
     @act
     def forget(self, relay: int = 0) -> None:
         """The relay's disk is gone."""
-        if self._one_epoch():
+        if self.judge.may_forget():
             self._copies.clear()  # with the copy and the counter at the relay both gone, nothing tells
             self.world.relays[URLS[relay % len(URLS)]].forget()
             self._all_online()
@@ -473,14 +495,10 @@ class Stage:
     def go_back(self, relay: int = 0) -> None:
         """The relay is restored from the backup that `remember` made."""
         url = URLS[relay % len(URLS)]
-        if url in self._backups and self._one_epoch():
+        if url in self._backups and self.judge.may_forget():
             self._copies.clear()
             self.world.relays[url].go_back(self._backups[url])
             self._all_online()
-
-    def _one_epoch(self) -> bool:
-        """A commit that one side has merged and the other never saw cannot be told from none once the log is lost."""
-        return all(len(self.oracle.epochs(talk)) == 1 for talk in self.oracle.talks)
 
     # faults -------------------------------------------------------------------------------------------------------
 
@@ -640,11 +658,7 @@ class Stage:
     @act
     def quiet(self) -> None:
         """All faults end, clocks are right, everybody is there: then nothing may be missing (T-081)."""
-        self._behave()
-        self.down.clear()
-        for person in self.people:
-            person.skew, person.away = 0, False
-            person.reborn()
+        self.calm()
         before, texts = self.witness.frames, len(self.oracle.sent)
         self.world.settle(3 * 3600)
         lost = any(
@@ -661,6 +675,14 @@ class Stage:
         self.world.settle(60)  # what fell due just now: chores are hourly, and so is the end of what came before
         self.oracle.at_rest()
         assert self.witness.frames - before < 3_000 + 60 * texts, "busy without end"
+
+    def calm(self) -> None:
+        """No more faults; everybody starts again and is online."""
+        self._behave()
+        self.down.clear()
+        for person in self.people:
+            person.skew, person.away = 0, False
+            person.reborn()
 
 
 def _later_turn(entry: frames.PushedEntry, by: int) -> frames.PushedEntry:

@@ -7,7 +7,7 @@ encrypted with a key and nonce that encrypted something else before.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -36,6 +36,7 @@ class Witness:
         self._seen: set[bytes] = set()
         self._handles: dict[tuple[bytes, int], dict[int, mls.Group]] = defaultdict(dict)
         self._waiting: dict[tuple[bytes, int], list[tuple[int, bytes]]] = defaultdict(list)
+        self.heard: Callable[[tuple[bytes, int], bytes], None] | None = None  # told of what was encrypted in an epoch
         self.frames = 0
         self.decrypted = 0
 
@@ -52,6 +53,11 @@ class Witness:
         if self._handles[epoch].setdefault(handle.own_leaf, handle) is handle:
             for sender, ciphertext in self._waiting.pop(epoch, []):
                 self._ciphertext(epoch, sender, ciphertext)
+
+    def rosters(self, conversation: bytes, epoch: int) -> set[bytes]:
+        """The credentials of all who were in that epoch, as every device that entered it saw it."""
+        handles = self._handles.get((conversation, epoch), {}).values()
+        return {member.credential for handle in handles for member in handle.roster()}
 
     def saw(self, pipe: Pipe, frame: frames.ClientFrame) -> None:
         """A relay sees a frame."""
@@ -78,7 +84,9 @@ class Witness:
         key = self._seal_keys.get(channel)
         if key is None or frame.entry_class is not EntryClass.MESSAGE:
             return
-        _, body = sealing.unseal(key, channel, entry_class=EntryClass.MESSAGE, entry=entry)
+        kind, body = sealing.unseal(key, channel, entry_class=EntryClass.MESSAGE, entry=entry)
+        if kind is not sealing.BodyKind.MLS:
+            return
         digest = hashlib.sha256(body).digest()
         if digest in self._seen:
             return
@@ -95,8 +103,10 @@ class Witness:
             self._waiting[epoch].append((sender, ciphertext))
             return
         try:
-            handle.process(ciphertext)
+            found = handle.process(ciphertext)
             self.decrypted += 1
+            if self.heard is not None and isinstance(found, mls.Application):
+                self.heard(epoch, found.plaintext)
         except mls.Replay:
             raise AssertionError("a key and nonce were used twice") from None
         except HanaError:
