@@ -191,6 +191,7 @@ def _result(
                 moving.moved(core, row.conversation, own=True, now=now)
             elif done is IntentKind.CHANGE:
                 groups.carried_out(core, row.conversation, now)
+            groups.changed(core, row.conversation, now)
         placing.came_back(core, event)
     elif isinstance(result, mls.StagedCommit):
         if event.commit and event.entry_class is EntryClass.CONTROL:
@@ -199,6 +200,7 @@ def _result(
             elif core.conversation(row.conversation).channel != row.channel and channel.purpose == Purpose.FALLBACK:
                 moving.moved(core, row.conversation, own=False, now=now)
             devices.noticed(core, row.conversation, now)
+            groups.changed(core, row.conversation, now)
         else:  # a commit counts only where the turn counts it
             core.db.mls_write(row.conversation, [*result.writes, *group.staged_drop()])
     else:
@@ -319,6 +321,8 @@ def _numbered(
         if _sent_again(core, row, sender, known, envelope, now):  # our confirmation was not heard
             receipts.tell_again(core, row.conversation)
             receipts.due(core, core.conversation(row.conversation), now, len(members))
+            if isinstance(body, content.Leave) and row.kind == policy.Kind.GROUP:
+                groups.asked_to_leave(core, row, sender, now)  # it may have been forgotten here (HT-M-140)
         else:
             _alarm(core, row, "message.reused-id", now)  # another's content under this sender's name (T-028)
         return

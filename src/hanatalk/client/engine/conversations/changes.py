@@ -12,8 +12,18 @@ from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import content, policy
 from hanatalk.client.engine.messages import keeping
 from hanatalk.ids import AccountId, ConversationId
-from hanatalk.localdb.rows import Adding, Change, ChangeKind, ContactKeyPackage, Conversation, Member, PendingWelcome
+from hanatalk.localdb.rows import (
+    Adding,
+    Change,
+    ChangeKind,
+    ContactKeyPackage,
+    Conversation,
+    ConversationState,
+    Member,
+    PendingWelcome,
+)
 
+SAID_HERE = b"here"  # value of a LEFT change: this device said Leave for its own account, and it still stands
 MEMBERSHIP = (ChangeKind.ADD, ChangeKind.REMOVE, ChangeKind.LEFT)
 NAMES = {
     ChangeKind.ADD: "add",
@@ -83,6 +93,8 @@ def _take_in(core: Core, row: Conversation, folded: Folded, change: Change, suit
     rights = folded.before.rights
     leaves = [member.leaf for member in members if member.account == change.account]
     kind, account = ChangeKind(change.kind), change.account
+    if row.state == ConversationState.LEAVING and kind is not ChangeKind.LEFT:
+        return "leaving"
     if kind in MEMBERSHIP and account is not None:
         if kind is ChangeKind.ADD:
             if not (admin or rights & policy.Right.ADD):
@@ -215,6 +227,20 @@ def lost_race(core: Core, conversation: ConversationId) -> None:
     core.db.execute("UPDATE change SET digest = NULL WHERE conversation = ?", conversation)
     core.db.execute("DELETE FROM adding WHERE conversation = ?", conversation)
     core.db.execute("DELETE FROM pending_welcome WHERE conversation = ?", conversation)
+
+
+def give_up(core: Core, conversation: ConversationId, why: str, now: int) -> None:
+    """What this person wanted and no commit under way carries is void. What others asked for (HT-M-084) stays."""
+    for change in core.db.find(
+        Change, "conversation = ? AND digest IS NULL AND kind != ? ORDER BY number", conversation, ChangeKind.LEFT
+    ):
+        _void(core, change, why, now)
+
+
+def is_leaving(core: Core, conversation: ConversationId) -> bool:
+    """Whether this device said Leave, or will when it is back, and that still stands (HT-M-084)."""
+    found = "SELECT 1 FROM change WHERE conversation = ? AND kind = ? AND value = ?"
+    return bool(core.db.value(found, conversation, ChangeKind.LEFT, SAID_HERE))
 
 
 def forget(core: Core, conversation: ConversationId) -> None:

@@ -7,7 +7,7 @@ import secrets
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import acquaintances, commits, key_packages, welcoming
+from hanatalk.client.engine.conversations import acquaintances, changes, commits, key_packages, welcoming
 from hanatalk.client.engine.core import DAY, Core, new_reader
 from hanatalk.client.engine.formats import keys, policy, sealing, statements
 from hanatalk.client.engine.messages import outbox, receipts, sending
@@ -167,6 +167,7 @@ def lost(core: Core, conversation: ConversationId, code: str, now: int) -> None:
     )
     core.db.execute("DELETE FROM outbox WHERE owner = ? AND kind != ?", conversation, OutboxKind.WELCOME)
     core.db.execute("DELETE FROM intent WHERE conversation = ?", conversation)
+    changes.lost_race(core, conversation)  # what was wanted is looked at again when this device is back (HT-M-091)
     core.db.execute("DELETE FROM readmission WHERE conversation = ?", conversation)
     core.notice(events.Alarm(conversation=conversation.hex(), code=code), now, conversation)
     mine = _mine(core, conversation)
@@ -565,6 +566,12 @@ def _settled(core: Core, row: Conversation, mine: Resync, highest: int, now: int
     core.notice(events.ConversationChanged(conversation=conversation.hex(), state="joined"), now, conversation)
     sending.publish_unconfirmed(core, conversation, now)
     sending.release(core, conversation, now)
+    if changes.is_leaving(core, conversation):
+        core.db.execute(
+            "UPDATE conversation SET state = ? WHERE conversation = ?", ConversationState.LEAVING, conversation
+        )
+    elif core.db.value("SELECT 1 FROM change WHERE conversation = ?", conversation):
+        commits.want(core, conversation, IntentKind.CHANGE, now)
     row = core.conversation(conversation)
     receipts.due(core, row, now, len(core.members(conversation)))
     commits.want(core, conversation, IntentKind.UPDATE, now + UPDATE_AFTER + secrets.randbelow(UPDATE_AFTER))

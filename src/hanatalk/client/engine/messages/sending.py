@@ -29,6 +29,7 @@ REFUSALS_BEFORE_NO_TURN = 3  # HT-M-031
 GIVE_UP = 30 * DAY  # milliseconds: after this an unconfirmed message is not published again
 RELAY_KEEPS = 3 * DAY  # milliseconds an entry lies at a relay
 SEND_AGAIN_PAUSE = 5_000  # milliseconds in which the same message is not sent again
+LEAVE = content.encode(content.Leave())  # says nothing that a newcomer must not read, and has to reach new admins
 
 
 Numbered = (
@@ -194,7 +195,9 @@ def _envelope(
     lines = receipts.lines(core, row.conversation, members)
     if lines or row.receipt_due is not None:
         receipts.told(core, row.conversation, members, lines, now)
-    body = bodies.find(core, message) if not gone else None
+    body = bodies.find(core, message)
+    if gone and body != LEAVE:
+        body = None
     return content.make(
         content.known_body(body) if body is not None else content.Tombstone(),  # HT-C-047
         message=message.message,
@@ -435,8 +438,10 @@ def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Ou
         message=message.message,
     )
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
-    turn = fresh.turn if frame.refusals < REFUSALS_BEFORE_NO_TURN else None
-    fresh = msgspec.structs.replace(fresh, number=frame.number, refusals=frame.refusals, turn=turn)
+    # A commit that counts has refused it: that is no garbage. Without a turn it would land in an era that is over.
+    refusals = frame.refusals if (frame.channel, frame.epoch) == (row.channel, row.epoch) else 0
+    turn = fresh.turn if refusals < REFUSALS_BEFORE_NO_TURN else None
+    fresh = msgspec.structs.replace(fresh, number=frame.number, refusals=refusals, turn=turn)
     core.db.insert(fresh)  # it keeps its place in the queue
 
 

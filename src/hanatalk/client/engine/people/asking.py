@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hanatalk import mls
 from hanatalk.client import calls
+from hanatalk.client.engine.conversations import changes
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import content, policy
 from hanatalk.client.engine.formats.looks import same_look
@@ -69,7 +70,7 @@ def waiting(core: Core, conversation: ConversationId) -> bool:
         return True
     if core.db.value("SELECT 1 FROM outbox WHERE owner = ?", conversation):
         return True
-    return core.conversation(conversation).state == ConversationState.LEAVING
+    return core.conversation(conversation).state == ConversationState.LEAVING or changes.is_leaving(core, conversation)
 
 
 def group_name(name: str) -> str:

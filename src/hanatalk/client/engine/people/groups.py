@@ -7,7 +7,7 @@ from hanatalk.client import events
 from hanatalk.client.engine.conversations import beginning, changes, commits, judging, welcoming
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import accounts, content, policy
-from hanatalk.client.engine.messages import keeping, receipts, sending
+from hanatalk.client.engine.messages import bodies, keeping, receipts, sending
 from hanatalk.client.engine.people import devices
 from hanatalk.errors import UsageError
 from hanatalk.ids import AccountId, ConversationId
@@ -56,7 +56,9 @@ def _managed(core: Core, row: Conversation) -> policy.Policy:
     """:raises UsageError: ``group.not-a-group``, ``group.not-a-member``"""
     if row.kind != policy.Kind.GROUP:
         raise UsageError("group.not-a-group")
-    if row.state in (ConversationState.REMOVED, ConversationState.LEAVING):
+    if row.state in (ConversationState.REMOVED, ConversationState.LEAVING) or changes.is_leaving(
+        core, row.conversation
+    ):
         raise UsageError("group.not-a-member")
     return policy.of(row.policy)
 
@@ -207,15 +209,17 @@ def leave(core: Core, row: Conversation, now: int) -> None:
     if agreed.admins == [core.identity.account]:
         raise UsageError("group.last-admin")
     with core.transaction():
-        core.db.execute("DELETE FROM intent WHERE conversation = ?", row.conversation)
-        commits.give_up_pending(core, row)
-        changes.forget(core, row.conversation)
+        # A commit that is under way stays: the relay may have it already, and once dropped it cannot be followed.
+        core.db.execute("DELETE FROM intent WHERE conversation = ? AND digest IS NULL", row.conversation)
+        changes.give_up(core, row.conversation, "leaving", now)
+        changes.want(core, row.conversation, ChangeKind.LEFT, core.identity.account, changes.SAID_HERE)
         sending.send_leave(core, row.conversation, now=now)
-        core.db.execute(
-            "UPDATE conversation SET state = ?, receipt_due = NULL WHERE conversation = ?",
-            ConversationState.LEAVING,
-            row.conversation,
-        )
+        if row.state == ConversationState.JOINED:  # else it is said when this device is back (HT-M-061)
+            core.db.execute(
+                "UPDATE conversation SET state = ?, receipt_due = NULL WHERE conversation = ?",
+                ConversationState.LEAVING,
+                row.conversation,
+            )
     core.events.append(events.ConversationChanged(conversation=row.conversation.hex(), state="leaving"))
 
 
@@ -227,11 +231,47 @@ def asked_to_leave(core: Core, row: Conversation, sender: Member, now: int) -> N
     if not agreed.is_admin(own) or sender.account == own:
         return  # whoever becomes an admin sees to it
     if row.state == ConversationState.LEAVING:
-        rows = core.db.find(Change, "conversation = ? AND kind = ?", row.conversation, ChangeKind.LEFT)
-        if set(agreed.admins) - {change.account for change in rows} - {own}:
+        if _somebody_stays(core, row, agreed):
             return
-        _stay(core, row, now)  # every admin wants to leave: one of them cannot
+        _stay(core, row, now)
     see_to_leaving(core, row.conversation, agreed, now)
+
+
+def _somebody_stays(core: Core, row: Conversation, agreed: policy.Policy) -> bool:
+    """Whether an admin is left who does not want to leave. If every admin wants to, one of them cannot."""
+    rows = core.db.find(Change, "conversation = ? AND kind = ?", row.conversation, ChangeKind.LEFT)
+    return bool(set(agreed.admins) - {change.account for change in rows} - {core.identity.account})
+
+
+def changed(core: Core, conversation: ConversationId, now: int) -> None:
+    """A commit changed the group while this device waits to be removed: who sees to it now? (HT-M-140)"""
+    row = core.conversation(conversation)
+    if row.kind != policy.Kind.GROUP or row.state != ConversationState.LEAVING:
+        return
+    agreed, own = policy.of(row.policy), core.identity.account
+    members = core.members(conversation)
+    if {member.account for member in members} == {own}:
+        removed(core, conversation, now)
+    elif agreed.is_admin(own) and not _somebody_stays(core, row, agreed):
+        _stay(core, row, now)
+        see_to_leaving(core, conversation, agreed, now)
+    elif (leave := _own_leave(core, row)) is not None and any(
+        member.since_epoch > leave.epoch for member in members if agreed.is_admin(member.account)
+    ):  # an admin who was not there when it was said
+        core.db.execute("UPDATE message SET epoch = ? WHERE number = ?", row.epoch, leave.number)
+        sending.publish_again(core, conversation, [leave], now)
+
+
+def _own_leave(core: Core, row: Conversation) -> Message | None:
+    """What this device said last, if it was Leave."""
+    found = core.db.first(
+        Message,
+        "conversation = ? AND device = ? AND counter = ?",
+        row.conversation,
+        core.identity.device.key,
+        row.counter,
+    )
+    return found if found is not None and bodies.find(core, found) == sending.LEAVE else None
 
 
 def see_to_leaving(core: Core, conversation: ConversationId, agreed: policy.Policy, now: int) -> None:
@@ -246,6 +286,15 @@ def _stay(core: Core, row: Conversation, now: int) -> None:
     core.db.execute(
         "UPDATE conversation SET state = ? WHERE conversation = ?", ConversationState.JOINED, row.conversation
     )
+    core.db.execute(
+        "DELETE FROM change WHERE conversation = ? AND kind = ? AND account = ?",
+        row.conversation,
+        ChangeKind.LEFT,
+        core.identity.account,
+    )
+    leave = _own_leave(core, row)
+    if leave is not None:
+        bodies.forget(core, leave)  # it is not said again (HT-C-047)
     name = core.name(core.identity.account)
     void = events.ChangeVoid(conversation=row.conversation.hex(), change="leave", name=name, why="last-admin")
     core.notice(void, now, row.conversation)
@@ -253,15 +302,9 @@ def _stay(core: Core, row: Conversation, now: int) -> None:
 
 def leave_again(core: Core, row: Conversation, now: int) -> None:
     """No admin has seen to it while a relay kept the request: ask again."""
-    asked = core.db.find(
-        Message,
-        "conversation = ? AND device = ? AND counter = ? AND stored_at <= ?",
-        row.conversation,
-        core.identity.device.key,
-        row.counter,
-        now - sending.RELAY_KEEPS,
-    )
-    sending.publish_again(core, row.conversation, asked, now)
+    leave = _own_leave(core, row)
+    if leave is not None and leave.stored_at is not None and leave.stored_at <= now - sending.RELAY_KEEPS:
+        sending.publish_again(core, row.conversation, [leave], now)
 
 
 def removed(core: Core, conversation: ConversationId, now: int) -> None:
@@ -275,6 +318,11 @@ def removed(core: Core, conversation: ConversationId, now: int) -> None:
     core.db.execute("DELETE FROM intent WHERE conversation = ?", conversation)
     core.db.execute("DELETE FROM gap WHERE conversation = ?", conversation)
     core.db.execute("DELETE FROM kept WHERE owner = ?", conversation)
+    leave = _own_leave(core, core.conversation(conversation))
+    if leave is not None:
+        bodies.forget(core, leave)  # whoever is added again later does not say it again
+    changes.lost_race(core, conversation)
+    changes.give_up(core, conversation, "not-a-member", now)
     changes.forget(core, conversation)
     core.db.execute(
         "DELETE FROM restoring WHERE channel IN (SELECT channel FROM channel WHERE owner = ?)", conversation
