@@ -186,8 +186,8 @@ class TellingChanged(msgspec.Struct, frozen=True, kw_only=True, tag="telling", t
 
 class ChangeVoid(msgspec.Struct, frozen=True, kw_only=True, tag="change-void", tag_field="event"):
     """Something this device wanted in a group cannot be done any more: `change` is ``add``, ``remove``, ``promote``,
-    ``demote``, ``rename`` or ``rights``; `name` whom or what it was about; `why`: ``last-admin``, ``no-key-package``,
-    ``no-member``, ``not-allowed``, ``too-large``."""
+    ``demote``, ``rename`` or ``rights``; `name` whom or what it was about; `why`: ``last-admin``, ``leaving``,
+    ``no-key-package``, ``no-member``, ``not-a-member``, ``not-allowed``, ``too-large``."""
 
     conversation: str
     change: str

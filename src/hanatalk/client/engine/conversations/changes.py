@@ -83,7 +83,11 @@ def fold(core: Core, row: Conversation, suite: int, now: int) -> Folded | None:
             folded.numbers.append(change.number or 0)
         else:
             _void(core, change, why, now)
-    return folded if folded.membership or folded.extensions is not None else None
+    if folded.membership or folded.extensions is not None:
+        return folded
+    for number in folded.numbers:  # one undoes the other: done
+        core.db.execute("DELETE FROM change WHERE number = ?", number)
+    return None
 
 
 def _take_in(core: Core, row: Conversation, folded: Folded, change: Change, suite: int, now: int) -> str | None:
@@ -292,6 +296,13 @@ def tell(
                 admin=account in new.admins,
             )
             core.notice(role, now, row.conversation)
+    if len(new.admins) == 1:  # it does not leave, and knows that by the same commit (HT-M-140)
+        core.db.execute(
+            "DELETE FROM change WHERE conversation = ? AND kind = ? AND account = ? AND value IS NULL",
+            row.conversation,
+            ChangeKind.LEFT,
+            new.admins[0],
+        )
     if new.name != old.name or new.rights != old.rights:
         changed = events.GroupChanged(conversation=conversation, name=new.name or "", by=core.name(by))
         core.notice(changed, now, row.conversation)

@@ -227,6 +227,8 @@ def asked_to_leave(core: Core, row: Conversation, sender: Member, now: int) -> N
     """A member asked to be removed: if this is an admin's device, it sees to it, each a little later than the one
     before."""
     agreed, own = policy.of(row.policy), core.identity.account
+    if agreed.admins == [sender.account]:
+        return  # the only admin does not leave
     changes.want(core, row.conversation, ChangeKind.LEFT, sender.account)
     if not agreed.is_admin(own) or sender.account == own:
         return  # whoever becomes an admin sees to it
