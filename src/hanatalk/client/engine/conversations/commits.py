@@ -11,7 +11,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import additions, changes, enclosing, holes, judging
+from hanatalk.client.engine.conversations import additions, changes, enclosing, holes, judging, unusable
 from hanatalk.client.engine.core import DAY, Core, Link, Signed, new_reader
 from hanatalk.client.engine.formats import accounts, content, keys, policy
 from hanatalk.client.engine.messages import outbox, recovery
@@ -129,6 +129,9 @@ def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, sho
     again = _to_readmit(core, row, intent)
     folded = None
     devices = additions.NOTHING
+    if intent.kind == IntentKind.READMIT and again is None:
+        core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind)
+        return
     if again is not None:
         leaves = [member.leaf for member in members if member.device == again.device]
         devices = additions.Changes({again.device: again.key_package}, leaves)
@@ -152,14 +155,18 @@ def _commit(core: Core, row: Conversation, channel: Channel, intent: Intent, sho
         receipt,
         list(people.values()),
     )
-    made = group.commit(
-        adds=[adding.key_package for adding in folded.adds] if folded is not None else list(devices.adds.values()),
-        removes=folded.removes if folded is not None else devices.removes,
-        self_update=True,
-        extensions=folded.extensions if folded is not None else None,
-        credential=additions.newer_credential(core, row, members),
-        aad=content.encode(context),
-    )
+    try:
+        made = group.commit(
+            adds=[adding.key_package for adding in folded.adds] if folded is not None else list(devices.adds.values()),
+            removes=folded.removes if folded is not None else devices.removes,
+            self_update=True,
+            extensions=folded.extensions if folded is not None else None,
+            credential=additions.newer_credential(core, row, members),
+            aad=content.encode(context),
+        )
+    except mls.BadKeyPackage as error:
+        unusable.drop(core, row, intent, error, adds=folded or again or devices, now=now)
+        return
     if intent.kind == IntentKind.DEVICES:
         additions.committed(core, row, devices, made.welcome)
     if again is not None:
@@ -212,6 +219,12 @@ def _to_readmit(core: Core, row: Conversation, intent: Intent) -> Readmission | 
     """Whom this commit adds again (HT-M-059)."""
     if intent.kind != IntentKind.READMIT:
         return None
+    core.db.execute(  # removed meanwhile: whoever did that did not want it back
+        "DELETE FROM readmission WHERE conversation = ? AND device NOT IN "
+        "(SELECT device FROM member WHERE conversation = ?)",
+        row.conversation,
+        row.conversation,
+    )
     return core.db.first(Readmission, "conversation = ?", row.conversation)
 
 

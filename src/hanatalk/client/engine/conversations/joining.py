@@ -9,6 +9,7 @@ from hanatalk.client.engine.messages import sending
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import AccountId, ConversationId
 from hanatalk.localdb.rows import (
+    Channel,
     Closed,
     Conversation,
     ConversationState,
@@ -116,6 +117,19 @@ def _welcome_again(core: Core, known: Conversation) -> bool:
     if known.state == ConversationState.REMOVED:
         return True
     return known.state == ConversationState.JOINED and _is_joining(core, known.conversation)
+
+
+def look_again(core: Core) -> None:
+    """This device was removed from a group. A Welcome that adds it again may have been read before that, when it did not
+    count yet: what lies in the Welcome channels is read once more (HT-M-141)."""
+    came = "purpose = ? AND closed = ? AND cursor > 0 AND owner IN (SELECT ref FROM key_package WHERE used = 0)"
+    for channel in core.db.find(Channel, came, Purpose.WELCOME, Closed.OPEN):
+        core.db.execute(
+            "UPDATE channel SET cursor = 0, turn = 0, control_hash = ? WHERE channel = ?", bytes(32), channel.channel
+        )
+        link = core.links.get(channel.relay)
+        if link is not None:
+            link.reopen(channel.channel)
 
 
 def _replaced(core: Core, conversation: ConversationId) -> None:

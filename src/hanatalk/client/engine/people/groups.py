@@ -4,7 +4,7 @@ import secrets
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import beginning, changes, commits, judging, welcoming
+from hanatalk.client.engine.conversations import beginning, changes, commits, joining, judging, welcoming
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import accounts, content, policy
 from hanatalk.client.engine.messages import bodies, keeping, receipts, sending
@@ -337,6 +337,7 @@ def removed(core: Core, conversation: ConversationId, now: int) -> None:
         Purpose.FALLBACK,
     )
     core.notice(events.ConversationChanged(conversation=conversation.hex(), state="removed"), now, conversation)
+    joining.look_again(core)
 
 
 def carried_out(core: Core, conversation: ConversationId, now: int) -> None:
