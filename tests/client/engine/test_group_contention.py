@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -156,10 +157,12 @@ def test_a_change_that_became_impossible_is_said_to_be_void() -> None:
         assert [(event.change, event.why) for event in void] == [("rename", "not-allowed")]
 
 
+NAMES = (
+    *("add", "remove", "promote", "demote", "rename", "leave"),
+    *("send", "offline", "online", "restart", "run", "pass"),
+)
 ACTS = st.tuples(
-    st.sampled_from(
-        ["add", "remove", "promote", "demote", "rename", "leave", "send", "offline", "online", "restart", "run", "pass"]
-    ),
+    st.sampled_from(NAMES),
     st.integers(0, COUNT - 1),
     st.integers(0, COUNT - 1),
 )
@@ -201,6 +204,68 @@ def play(world: World, people: list[Person], group: str, acts: list[tuple[str, i
 def _play(acts: list[tuple[str, int, int]]) -> None:
     with town().copied() as (world, people):
         play(world, people, town().group, acts)
+
+
+FOUND = {
+    "the Leave went, without a turn, into an era that was over": [
+        ("offline", 0, 1),
+        ("online", 4, 3),
+        ("remove", 3, 2),
+        ("restart", 5, 1),
+        ("remove", 1, 3),
+        ("remove", 5, 0),
+        ("pass", 4, 4),
+        ("add", 1, 3),
+        ("promote", 4, 3),
+        ("remove", 2, 4),
+        ("leave", 4, 1),
+        ("pass", 3, 1),
+        ("run", 4, 1),
+        ("pass", 1, 5),
+        ("promote", 0, 5),
+        ("leave", 0, 4),
+        ("demote", 3, 1),
+        ("rename", 1, 1),
+        ("leave", 3, 5),
+    ],
+    "who left had dropped a commit that was on its way": [
+        ("rename", 4, 3),
+        ("run", 4, 0),
+        ("leave", 4, 0),
+    ],
+    "a demotion and a promotion of the same person": [
+        ("offline", 3, 0),
+        ("demote", 3, 4),
+        ("promote", 3, 4),
+        ("online", 3, 0),
+    ],
+    "removed and added again while away": [
+        ("offline", 2, 0),
+        ("remove", 1, 2),
+        ("pass", 0, 3),
+        ("add", 1, 2),
+        ("pass", 0, 3),
+    ],
+}
+
+
+@pytest.mark.parametrize("acts", FOUND.values(), ids=[name.replace(" ", "-") for name in FOUND])
+def test_schedules_that_once_ended_badly(acts: list[tuple[str, int, int]]) -> None:
+    """HT-M-084, HT-M-091, HT-M-140, HT-M-141: nobody waits to be removed for ever, nothing is wanted for ever."""
+    _play(acts)
+
+
+def _drawn(seed: int) -> list[tuple[str, int, int]]:
+    """A schedule as the search draws it; a seed stands for a long list."""
+    draw = random.Random(seed)
+    length = draw.randint(4, 60 if seed >= 3_000 else 40 if seed >= 1_000 else 30)
+    return [(draw.choice(NAMES), draw.randrange(COUNT), draw.randrange(COUNT)) for _ in range(length)]
+
+
+@pytest.mark.parametrize("seed", [225, 287, 1049, 1870, 1894, 3082, 3185, 5194])
+def test_drawn_schedules_that_once_ended_badly(seed: int) -> None:
+    """The same, as they were found."""
+    _play(_drawn(seed))
 
 
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False)

@@ -385,6 +385,7 @@ def due(core: Core, now: int) -> None:
                 core.emit(events.Alarm(conversation=row.conversation.hex(), code=error.code))
                 if intent.kind == IntentKind.READMIT:  # trying the same again would not help; it will ask again
                     with core.transaction():
+                        core.db.execute("DELETE FROM readmission WHERE conversation = ?", row.conversation)
                         core.db.execute(
                             "DELETE FROM intent WHERE conversation = ? AND kind = ?", row.conversation, intent.kind
                         )

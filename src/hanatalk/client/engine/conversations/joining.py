@@ -62,7 +62,7 @@ def join(
         core.db.mls_delete(package.ref)
         core.db.execute("UPDATE channel SET closed = 1 WHERE owner = ?", package.ref)
         return
-    if known is not None and not _welcome_again(core, known):
+    if known is not None and not _welcome_again(core, known, staged.epoch):
         return
     group, writes = staged.join()
     _remember(core, enclosed, people)
@@ -110,18 +110,18 @@ def _remember(core: Core, enclosed: key_packages.Enclosed, people: set[AccountId
             commits.hear_of(core, chain, person.name)
 
 
-def _welcome_again(core: Core, known: Conversation) -> bool:
-    """Whether another Welcome for a known group counts (HT-M-087)."""
+def _welcome_again(core: Core, known: Conversation, epoch: int) -> bool:
+    """Whether another Welcome for a known group counts (HT-M-087), one into this epoch."""
     if known.kind != policy.Kind.GROUP:
         raise ContentError("welcome.refused", why="group")
     if known.state == ConversationState.REMOVED:
-        return True
+        return epoch > known.epoch  # else it is of the membership that is over
     return known.state == ConversationState.JOINED and _is_joining(core, known.conversation)
 
 
 def look_again(core: Core) -> None:
-    """This device was removed from a group. A Welcome that adds it again may have been read before that, when it did not
-    count yet: what lies in the Welcome channels is read once more (HT-M-141)."""
+    """This device was removed from a group. A Welcome that adds it again may have been read before that, when it did
+    not count yet: what lies in the Welcome channels is read once more (HT-M-141)."""
     came = "purpose = ? AND closed = ? AND cursor > 0 AND owner IN (SELECT ref FROM key_package WHERE used = 0)"
     for channel in core.db.find(Channel, came, Purpose.WELCOME, Closed.OPEN):
         core.db.execute(

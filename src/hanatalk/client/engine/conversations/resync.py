@@ -7,7 +7,7 @@ import secrets
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import acquaintances, changes, commits, key_packages, welcoming
+from hanatalk.client.engine.conversations import acquaintances, changes, claims, commits, key_packages, welcoming
 from hanatalk.client.engine.core import DAY, Core, new_reader
 from hanatalk.client.engine.formats import keys, policy, sealing, statements
 from hanatalk.client.engine.messages import outbox, receipts, sending
@@ -373,6 +373,8 @@ def _compare(core: Core, row: Conversation, said: Statement, statement: statemen
         return
     if not ask:
         doubt(core, conversation, now, delay=0)
+    elif not claims.is_believed(core, row, said, now):
+        return
     elif now < said.came_at + GRACE:
         core.db.execute(
             "UPDATE statement SET due_at = ? WHERE conversation = ? AND device = ?",
@@ -381,6 +383,7 @@ def _compare(core: Core, row: Conversation, said: Statement, statement: statemen
             said.device,
         )
     else:
+        claims.believed(core, row, said)
         lost(core, conversation, code, now)
 
 
@@ -494,6 +497,7 @@ def check_welcome(
 def back(core: Core, row: Conversation, group: mls.Group, writes: mls.Writes, agreed: policy.Policy, now: int) -> None:
     """This device is a member again: group and channels are new, what people wrote stays (HT-M-060)."""
     conversation = row.conversation
+    claims.judge(core, row, now)
     since = {member.device: min(member.since_epoch, group.epoch) for member in core.members(conversation)}
     core.db.execute("DELETE FROM member WHERE conversation = ?", conversation)
     core.db.mls_delete(conversation)

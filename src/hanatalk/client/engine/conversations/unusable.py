@@ -45,6 +45,4 @@ def drop(
             intent.kind,
         )
     else:
-        core.db.execute(
-            "DELETE FROM intent WHERE conversation = ? AND kind = ?", conversation, IntentKind.READMIT
-        )
+        core.db.execute("DELETE FROM intent WHERE conversation = ? AND kind = ?", conversation, IntentKind.READMIT)
