@@ -125,7 +125,7 @@ def test_an_admin_who_came_later_hears_it_at_once(world: World) -> None:
 
 
 def test_the_last_admin_stays_although_everybody_wanted_to_leave(world: World) -> None:
-    """HT-M-084, HT-M-140: the other admin is removed while one waits to be; it is told that it stays, and may try again."""
+    """HT-M-084, HT-M-140: the other is removed while one waits to be; it is told that it stays, and may try again."""
     people = gatherings.acquainted(world, 3)
     group = gatherings.founded(world, people)
     gatherings.promote(people[0], group, people[1])

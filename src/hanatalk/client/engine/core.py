@@ -126,6 +126,7 @@ class Core:
         self._groups: dict[ConversationId, mls.Group] = {}
         self._members: dict[ConversationId, list[Member]] = {}
         self.uncounted: dict[ConversationId, dict[DeviceKey, int]] = {}  # counts that are to be published (HT-C-084)
+        self.open_asked: dict[tuple[ConversationId, DeviceKey], tuple[int, int]] = {}  # when, how often (HT-C-200)
         self.counted_last = 0  # when counts of large groups were published last
         self._unpublished: list[events.Event] = []
         self.exports: dict[bytes, Iterator[None]] = {}  # history on its way, step by step

@@ -146,7 +146,7 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
         if _is_later(error) or channel.purpose == Purpose.FALLBACK:  # a move that outranks what is merged here
             resync.doubt(core, row.conversation, now)
         elif event.entry_class is EntryClass.MESSAGE:  # it came too late: nobody knows its number, so ask (HT-C-013)
-            _ask_everybody(core, row)
+            _ask_everybody(core, row, now)
         return
     except mls.Replay:
         if not _decrypted_before(core, row, body):
@@ -251,13 +251,13 @@ def _damaged(core: Core, row: Conversation, event: EntryReceived, error: Content
         events.EntryDamaged(conversation=row.conversation.hex(), seq=event.seq, code=error.code), now, row.conversation
     )
     if event.entry_class is EntryClass.MESSAGE:
-        _ask_everybody(core, row)
+        _ask_everybody(core, row, now)
 
 
-def _ask_everybody(core: Core, row: Conversation) -> None:
+def _ask_everybody(core: Core, row: Conversation, now: int) -> None:
     for member in core.members(row.conversation):
         if member.leaf != row.own_leaf:
-            gaps.open_end(core, row.conversation, member.device)
+            gaps.open_end(core, row.conversation, member.device, now)
 
 
 def _application(core: Core, row: Conversation, received: mls.Application, event: EntryReceived, now: int) -> None:

@@ -414,10 +414,13 @@ def _readmit(core: Core, row: Conversation, said: Statement, key_package: bytes,
         )
         core.notice(events.Alarm(conversation=conversation.hex(), code="conversation.asks-often"), now, conversation)
         return
-    if core.db.value(
-        "SELECT 1 FROM intent WHERE conversation = ? AND kind = ? AND digest IS NOT NULL",
+    if core.db.value(  # one after the other (HT-M-144)
+        "SELECT 1 FROM intent WHERE conversation = ? AND kind = ? AND digest IS NOT NULL "
+        "UNION ALL SELECT 1 FROM readmission WHERE conversation = ? AND device != ?",
         conversation,
         IntentKind.READMIT,
+        conversation,
+        said.device,
     ):
         core.db.execute(
             "UPDATE statement SET due_at = ? WHERE conversation = ? AND device = ?",
@@ -431,6 +434,8 @@ def _readmit(core: Core, row: Conversation, said: Statement, key_package: bytes,
     except (ContentError, VerificationError) as error:
         core.notice(events.Alarm(conversation=conversation.hex(), code=error.code), now, conversation)
         return
+    if mls.key_package_inspect(key_package).signature_key == member.signature_key:
+        return  # it was added by this request already (HT-M-144)
     core.db.execute(
         "UPDATE statement SET answered = ?, answered_at = ? WHERE conversation = ? AND device = ?",
         answered + 1,

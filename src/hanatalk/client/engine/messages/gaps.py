@@ -9,16 +9,24 @@ from hanatalk.ids import ConversationId, DeviceKey
 from hanatalk.localdb.rows import Conversation, Gap, Member
 
 RETRY = (0, 10_000, 60_000, 600_000, 3_600_000)  # milliseconds until it is asked again
+OPEN_ASKED_MOST = 2  # place in `RETRY` of the longest pause before what follows the last number is asked for again
 COUNTER_JUMP = 1 << 20  # a counter further ahead than this is no counter of ours (T-035)
 
 
-def open_end(core: Core, conversation: ConversationId, device: DeviceKey) -> None:
-    """Something did not decrypt: this device may have sent more than we have."""
+def open_end(core: Core, conversation: ConversationId, device: DeviceKey, now: int) -> None:
+    """Something did not decrypt: this device may have sent more than we have.
+
+    Asked of it again no sooner than after a pause, whatever it answered (HT-C-200): on a fork the two sides do not
+    decrypt each other's requests, and would ask because of each of them.
+    """
     first = stream(core, conversation, device).highest + 1
     if not core.db.value(
         "SELECT 1 FROM gap WHERE conversation = ? AND device = ? AND first = ?", conversation, device, first
     ):
-        core.db.insert(Gap(conversation, device, first, content.OPEN_END))
+        asked_at, asked = core.open_asked.get((conversation, device), (None, 0))
+        if asked_at is not None and now >= asked_at + RETRY[OPEN_ASKED_MOST]:
+            asked_at, asked = None, 0
+        core.db.insert(Gap(conversation, device, first, content.OPEN_END, asked_at, asked))
 
 
 def begin(core: Core, row: Conversation, own: Member, sender: Member, base: int) -> None:
@@ -160,6 +168,8 @@ def ask(core: Core, conversation: ConversationId, now: int) -> None:
             )
             continue
         ranges.append(content.Range(leaves[gap.device], gap.first, gap.last))
+        if gap.last == content.OPEN_END:
+            core.open_asked[conversation, gap.device] = (now, min(gap.asked + 1, OPEN_ASKED_MOST))
         core.db.execute(
             "UPDATE gap SET asked_at = ?, asked = asked + 1 WHERE conversation = ? AND device = ? AND first = ?",
             now,
