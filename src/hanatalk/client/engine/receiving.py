@@ -11,7 +11,16 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import commits, enclosing, joining, key_packages, moving, resync, starts
+from hanatalk.client.engine.conversations import (
+    commits,
+    enclosing,
+    faults,
+    joining,
+    key_packages,
+    moving,
+    resync,
+    starts,
+)
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.files import downloads, uploads
 from hanatalk.client.engine.formats import accounts, content, policy, sealing
@@ -154,6 +163,8 @@ def _era_entry(core: Core, channel: Channel, event: EntryReceived, now: int) -> 
         return  # shown before (T-011)
     except (mls.PathFault, mls.Evicted) as error:  # HT-M-038: no later candidate is taken
         resync.lost(core, row.conversation, error.code, now)
+        if isinstance(error, mls.PathFault):
+            faults.met(core, row, channel, event.seq, now)
         return
     except ContentError as error:  # every other error of the binding, and of the outer layer
         if channel.purpose == Purpose.FALLBACK:

@@ -9,6 +9,7 @@ from hanatalk.client.engine.conversations import (
     closing,
     commits,
     enclosing,
+    faults,
     history,
     holes,
     moving,
@@ -352,6 +353,7 @@ def due(core: Core, now: int) -> None:
     """What time asks for: statements, receipts, requests, commits. Only where the channels are caught up."""
     starts.due(core, now)
     resync.due(core, now)
+    faults.due(core, now)
     echoes.due(core, now)
     linking.due(core, now)
     devices.due(core, now)
@@ -419,6 +421,7 @@ def next_due(core: Core, now: int) -> int | None:
         *(link.retry_at for link in core.links.values()),
         *(at + commits.RECEIPT_WAIT for link in core.links.values() for at in link.asked_at.values()),
         *resync.next_due(core),
+        *faults.next_due(core),
         *echoes.next_due(core),
         receipts.next_publish(core),
         *transfers.next_due(core),

@@ -276,7 +276,7 @@ def due(core: Core, now: int) -> None:
     """Judge what was said and say what is to be said, where the resync channel is read to its head."""
     for said in core.db.find(Statement, "due_at <= ?", now):
         row = core.conversation(said.conversation)
-        if _heard_out(core, row):
+        if heard_out(core, row):
             with core.transaction():
                 core.db.execute(
                     "UPDATE statement SET due_at = NULL WHERE conversation = ? AND device = ?",
@@ -298,10 +298,10 @@ def due(core: Core, now: int) -> None:
         return  # an old copy counts its start first; one that is open elsewhere asks for nothing (HT-M-073)
     for mine in core.db.find(Resync, "ask_at <= ?", now):
         row = core.conversation(mine.conversation)
-        if row.state == ConversationState.BROKEN and _heard_out(core, row):
+        if row.state == ConversationState.BROKEN and heard_out(core, row):
             with core.transaction():
                 _ask(core, row, mine, now)
-        elif row.state == ConversationState.ARRIVING and _heard_out(core, row):
+        elif row.state == ConversationState.ARRIVING and heard_out(core, row):
             with core.transaction():  # back, and nobody said so in all that time: what said it was lost
                 lost(core, row.conversation, "conversation.behind", now)
 
@@ -314,7 +314,7 @@ def next_due(core: Core) -> list[int]:
     return [at for (at,) in rows if isinstance(at, int)]
 
 
-def _heard_out(core: Core, row: Conversation) -> bool:
+def heard_out(core: Core, row: Conversation) -> bool:
     """What stands in the resync channel is read wherever it can be; so is the era, if it still matters."""
     reached = False
     for channel in acquaintances.channels(core, row.conversation):
@@ -558,6 +558,16 @@ def _found_anew(core: Core, row: Conversation, key_package: bytes, member: Membe
 
 def _settled(core: Core, row: Conversation, mine: Resync, highest: int, now: int) -> None:
     """The other said what it knows of this device: go on from there (HT-M-061)."""
+    _go_on(core, row, mine, highest, now)
+
+
+def stand_again(core: Core, row: Conversation, mine: Resync, now: int) -> None:
+    """This device can follow after all, from where it stands (HT-M-145): it no longer asks, and says so."""
+    _go_on(core, row, mine, row.counter, now)
+    state(core, core.conversation(row.conversation), now)
+
+
+def _go_on(core: Core, row: Conversation, mine: Resync, highest: int, now: int) -> None:
     conversation = row.conversation
     _close_request(core, mine)
     core.db.execute(
