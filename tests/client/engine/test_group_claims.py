@@ -136,7 +136,7 @@ def test_who_really_missed_something_suspects_nobody(world: World) -> None:
 
 
 def test_t031_two_histories_in_a_group_come_together(world: World) -> None:
-    """T-015, T-031, HT-M-058, HT-M-092: the relay shows each half a commit of its own. It is said, one side is added
+    """T-015, T-031, HT-M-058, HT-M-144, HT-C-200: the relay shows each half a commit of its own. It is said, one side is added
     again, and what both wrote is read by all, once."""
     people = gatherings.acquainted(world, 5)
     for one in range(2, 5):
@@ -170,6 +170,10 @@ def test_t031_two_histories_in_a_group_come_together(world: World) -> None:
     wanted = sorted(f"{person.name} {number}" for person in people for number in range(4))
     for person in people:
         assert sorted(person.texts(group)) == wanted
+    for person in people:  # nobody asked because of what the other side asked, and so on
+        channel = person.engine._core.channel(gatherings.row(person, group).channel)
+        assert channel is not None
+        assert channel.cursor < 200
     alarms = {code for person in people for code in person.alarms()}
     assert alarms & {"conversation.forked", "conversation.behind"}, "somebody was told"
 

@@ -122,10 +122,9 @@ def test_who_alone_cannot_follow_is_added_again(world: World) -> None:
     honest = people[:3]
     _spoilt(attacker, group, victim=victim)
     _reconnect(honest)
-    world.run()
-    assert gatherings.row(victim, group).state == ConversationState.BROKEN
     victim.send(group, "기다리는 글")
     world.settle(300)
+    assert victim.alarms() == ["mls.path-fault"]
     assert gatherings.together(honest, group), [gatherings.row(person, group) for person in honest]
     assert "기다리는 글" in people[0].texts(group)
     world.settle(1800)
