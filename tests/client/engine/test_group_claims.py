@@ -136,8 +136,8 @@ def test_who_really_missed_something_suspects_nobody(world: World) -> None:
 
 
 def test_t031_two_histories_in_a_group_come_together(world: World) -> None:
-    """T-015, T-031, HT-M-058, HT-M-144, HT-C-200: the relay shows each half a commit of its own. It is said, one side is added
-    again, and what both wrote is read by all, once."""
+    """T-015, T-031, HT-M-058, HT-M-144, HT-C-200: the relay shows each half a commit of its own. It is said, one
+    side is added again, and what both wrote is read by all, once."""
     people = gatherings.acquainted(world, 5)
     for one in range(2, 5):
         world.befriend(people[1], people[one])

@@ -35,8 +35,8 @@ def _leaves_unheard(world: World, people: list[Person], group: str, leaver: Pers
 
 
 def test_what_was_written_before_three_new_eras_arrives(world: World) -> None:
-    """HT-C-012, HT-C-201: a frame that three commits refused is no victim of garbage: it keeps its turn, and lands where people
-    read. (Without one it went, as stored, into an era that was over.)"""
+    """HT-C-012, HT-C-201: a frame that three commits refused is no victim of garbage: it keeps its turn, and lands
+    where people read. (Without one it went, as stored, into an era that was over.)"""
     people = gatherings.acquainted(world, 5)
     group = gatherings.founded(world, people)
     people[1].offline()

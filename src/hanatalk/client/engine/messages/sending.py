@@ -438,7 +438,7 @@ def encrypt_anew(core: Core, row: Conversation, members: list[Member], frame: Ou
         message=message.message,
     )
     core.db.execute("DELETE FROM outbox WHERE number = ?", frame.number)
-    # A commit that counts has refused it: that is no garbage (HT-C-201). Without a turn it would land in an era that is over.
+    # A commit that counts has refused it: no garbage (HT-C-201). Without a turn it would land in an era that is over.
     refusals = frame.refusals if (frame.channel, frame.epoch) == (row.channel, row.epoch) else 0
     turn = fresh.turn if refusals < REFUSALS_BEFORE_NO_TURN else None
     fresh = msgspec.structs.replace(fresh, number=frame.number, refusals=refusals, turn=turn)
