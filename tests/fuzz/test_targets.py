@@ -43,6 +43,8 @@ WITHOUT = {
     "client.engine.conversations.changes": "own rows; names that asking checked",
     "client.engine.formats.clock": "its own setting in the authenticated database",
     "client.engine.core": "own rows of the authenticated database, written after they were verified",
+    "client.engine.conversations.claims": "entries, by sealing and mls; credentials, by accounts",
+    "client.engine.conversations.faults": "own settings in the authenticated database",
     "client.engine.people.devices": "chains, by accounts.verify_chain",
     "client.engine.files.downloads": "own rows of the authenticated database",
     "client.engine.engine": "own rows of the authenticated database",

@@ -5,8 +5,6 @@ was made in the very epoch in which it stood, nothing was missing here. Whoever 
 unless a device of another account says the same.
 """
 
-import msgspec
-
 from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine.conversations import enclosing
@@ -75,7 +73,7 @@ def _was_in_step(core: Core, row: Conversation) -> bool:
             if kind is sealing.BodyKind.PIECES:
                 body = enclosing.assemble(core, channel, body, entry.seq)
             staged = group.process(body)
-        except (HanaError, msgspec.MsgspecError):
+        except HanaError:
             continue
         if isinstance(staged, mls.StagedCommit):
             if staged.self_removed and any(_device(added.credential) == own for added in staged.adds):
