@@ -1,13 +1,16 @@
 """What the victims of the crash grid do: send, receive, read, invite, join, accept, commit, lose a race, tidy up, move,
-come back as an old copy."""
+come back as an old copy, found a group, join one."""
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from tests.client.people import URL, Person, World
 from tests.simulated_relay import SimulatedRelay
 
+from hanatalk.client import calls
 from hanatalk.client.engine import Fate
 from hanatalk.client.engine.conversations import commits
+from hanatalk.errors import UsageError
 from hanatalk.ids import ConversationId
 from hanatalk.localdb.rows import IntentKind
 
@@ -434,6 +437,64 @@ class PutBack(_Friends):
         victim.wait(10)
 
 
+class FoundGroup(_Friends):
+    """The victim founds a group and adds the peer. Told of neither, the person does it again."""
+
+    name = "found-group"
+    expected = _Friends.expected | {"ConversationChanged"}
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        group = victim.does(lambda: victim.engine.group(calls.GroupCreate(name="모임"), victim.now)).hex()
+        victim.wire.send(["given", "group", group])
+        victim.does(lambda: self._add(victim, group))
+        victim.exchange()
+        victim.say(group, "새 모임")
+        victim.wait(8)
+
+    def _add(self, victim: "Victim | Person", group: str) -> None:
+        with contextlib.suppress(UsageError):  # done already
+            victim.engine.group(calls.GroupAdd(conversation=group, people=["peer"]), victim.now)
+
+    def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
+        world.settle(60)
+        if "group" not in given:
+            given["group"] = victim.engine.group(calls.GroupCreate(name="모임"), victim.now).hex()
+        self._add(victim, given["group"])
+        world.settle(60)
+        return given["group"]
+
+    def judge(self, victim: Person, peer: Person, given: Given, said: list[str]) -> None:
+        for person in (victim, peer):
+            assert {each.name for each in person.engine.members(given["group"]).members} == {"victim", "peer"}
+
+
+class JoinGroup(_Friends):
+    """The peer has added the victim to a group: a Welcome waits, and a message after it."""
+
+    name = "join-group"
+    expected = _Friends.expected | {"ConversationChanged"}
+
+    def set_up(self, world: World, victim: Person, peer: Person, given: Given) -> None:
+        victim.offline()
+        given["group"] = peer.engine.group(calls.GroupCreate(name="모임"), peer.now).hex()
+        peer.engine.group(calls.GroupAdd(conversation=given["group"], people=["victim"]), peer.now)
+        world.settle(60)
+        peer.send(given["group"], "early")
+        world.settle(60)
+        given["texts"] = "early"
+
+    def live(self, victim: "Victim", given: Given) -> None:
+        victim.exchange()
+        victim.wait(5)
+        victim.say(given["group"], "joined")
+        victim.exchange()
+
+    def after(self, world: World, victim: Person, peer: Person, given: Given) -> str:
+        world.settle(60)
+        return given["group"]
+
+
 def _want(victim: "Victim", given: Given, kind: IntentKind) -> None:
     core = victim.engine._core
     with core.transaction():
@@ -458,5 +519,7 @@ SCENARIOS: list["Scenario"] = [
         Move,
         FollowMove,
         PutBack,
+        FoundGroup,
+        JoinGroup,
     )
 ]
