@@ -5,12 +5,15 @@ import hashlib
 from collections.abc import Iterator
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
+from hanatalk.client.engine.conversations import besides, key_packages
 from hanatalk.client.engine.formats import accounts, content, link_codes, records, references, syncing
 from hanatalk.client.engine.people import linking
 from hanatalk.errors import ContentError, VerificationError
+from hanatalk.ids import ConversationId
 
 RAW, CHECKED = 0, 1  # first byte: the text itself, or the MessagePack inside it
 DEVICE = accounts.Device(b"\x01" * 32)
@@ -68,6 +71,35 @@ def _siblings() -> Attack:
             hold(len(said.contacts) <= syncing.CONTACTS_LIMIT, "too many")
 
     return attack
+
+
+def _beside() -> Attack:
+    """First byte: as it is, or well sealed."""
+    conversation, key, nonce = ConversationId(b"c" * 16), b"k" * 32, bytes(12)
+
+    def attack(given: bytes) -> None:
+        if not given:
+            return
+        sealed = given[1:]
+        if given[0] % 2:
+            sealed = nonce + AESGCM(key).encrypt(nonce, given[1:], conversation + NEW.key)
+        found = besides.unseal(key, conversation, NEW.key, sealed)
+        hold(given[0] % 2 == 1, "opened what nobody sealed")
+        hold(repr(found) == "Beside(…)", "a secret in a repr")
+        for batch in found.tail:
+            hold(all(row.sender < len(batch.senders) for row in batch.rows), "a message of nobody")
+
+    return attack
+
+
+def _parts() -> Iterator[bytes]:
+    streams = [key_packages.From(NEW.key, 7, 5, 1)]
+    told = [key_packages.Told(NEW.key, DEVICE.key, 7, 5)]
+    row = records.Kept(b"m" * 16, 0, 1, 2, 1, 1, None, True, None, None, False, content.Fate.STAYS, None, None)
+    batch = records.Batch(b"c" * 16, [records.Sender(CHAIN.account, DEVICE.key)], [row])
+    part = key_packages.Beside(b"r" * 32, streams, told, [CHAIN.account], False, True, [batch])
+    yield b"\x01" + msgspec.msgpack.encode(part)
+    yield b"\x00" + bytes(60)
 
 
 def _history() -> Attack:
@@ -134,7 +166,7 @@ def _exchange() -> Iterator[bytes]:
 
 def _things_said() -> Iterator[bytes]:
     yield msgspec.msgpack.encode(syncing.Wanted(NEW.key, [syncing.Place(b"c" * 16, 0x004E)]))
-    yield msgspec.msgpack.encode(syncing.Packages([syncing.Package(b"c" * 16, b"key package")]))
+    yield msgspec.msgpack.encode(syncing.Packages([syncing.Package(b"c" * 16, b"key package", b"k" * 32)]))
     yield msgspec.msgpack.encode(syncing.Contacts([syncing.Contact("Jihoon", True, list(CHAIN.links))]))
     yield msgspec.msgpack.encode(syncing.Coming(NEW.key, b"b" * 16, 100))
     place = references.Place(b"k" * 32, b"w" * 32)
@@ -151,6 +183,15 @@ TARGETS = [
         allowed=(ContentError,),
         ready=_code,
         seeds=_codes,
+        mutate=_after_the_first,
+        longest=2100,
+    ),
+    Target(
+        name="beside",
+        parsers=("hanatalk.client.engine.conversations.besides.unseal",),
+        allowed=(ContentError,),
+        ready=_beside,
+        seeds=_parts,
         mutate=_after_the_first,
         longest=2100,
     ),

@@ -292,10 +292,10 @@ def _application(core: Core, row: Conversation, received: mls.Application, event
         gaps.begin(core, row, by_leaf[row.own_leaf], sender, last)
     recovery.no_longer(core, row.conversation)  # a Welcome for this group was heard
     receipts.apply(core, row, members, sender, envelope.receipts)
+    if sender.account == core.identity.account:  # first: what is read now is not to begin what lets it go once more
+        timers.read_elsewhere(core, row.conversation, members, envelope.receipts, now)
     if envelope.receipts:
         going.look(core, row, members, now)
-    if sender.account == core.identity.account:
-        timers.read_elsewhere(core, row.conversation, members, envelope.receipts, now)
     for line in envelope.receipts:
         if line.leaf == sender.leaf and not envelope.counter:
             gaps.announced(core, row, sender, line.decrypted, now)
@@ -389,7 +389,7 @@ def _numbered(
     )
     unseen = own and text is not None and text.fate is content.Fate.ONCE  # of a sibling: nobody is shown it here
     void = recalled or unseen or verdict in (actions.Verdict.FOREIGN, actions.Verdict.VOID)
-    void = void or isinstance(body, content.Introduction | content.Consent)  # it stands elsewhere
+    void = void or isinstance(body, content.UsedUp)  # what counts of it stands elsewhere
     message = bodies.insert(core, message, None if void else bytes(envelope.body))
     if own:
         timers.stored(core, message_id, now)

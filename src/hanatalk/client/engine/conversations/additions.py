@@ -7,7 +7,7 @@ left, and removes the leaves of devices that their chain removed (HT-M-121, HT-M
 import msgspec
 
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import annexes, history, key_packages
+from hanatalk.client.engine.conversations import annexes, besides, history, key_packages
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import accounts, content, policy
 from hanatalk.client.engine.messages import receipts
@@ -119,12 +119,13 @@ def came_back(core: Core, row: Conversation, now: int) -> list[DeviceKey]:
                 list(core.identity.chain.links),
                 core.group(row.conversation).ratchet_tree() if row.kind == policy.Kind.GROUP else None,
                 all_people(core, members),
-                _beside(core, row, members, to=each.device, now=now),
+                besides.seal(core, row.conversation, each.device, _beside(core, row, members, to=each.device, now=now)),
             )
             kind, body = annexes.body_of(core, row.conversation, policy.of(row.policy).relays[0], enclosed)
             key_packages.leave(core, row.conversation, at, body, kind)
             added.append(each.device)
         core.db.execute("DELETE FROM addition WHERE conversation = ? AND device = ?", row.conversation, each.device)
+        besides.forget(core, row.conversation, each.device)
     return added
 
 

@@ -16,7 +16,6 @@ from hanatalk.client.engine.conversations import siblings
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.files import bundles, downloads
 from hanatalk.client.engine.formats import content, policy, records, syncing
-from hanatalk.client.engine.formats.references import Reference
 from hanatalk.client.engine.messages import actions, bodies
 from hanatalk.errors import ContentError, HanaError, StorageError
 from hanatalk.ids import AccountId, ConversationId, DeviceKey, MessageId
@@ -47,7 +46,7 @@ class Taking(msgspec.Struct, array_like=True, frozen=True):
     bundle: Sixteen
     rows: int
     moved_at: int
-    reference: Reference | None = None
+    shared: bool = False  # it can be fetched; its key stands with the bundle, sealed
     done: int = 0
     seen: int = 0  # bytes, of the bundle
 
@@ -213,10 +212,10 @@ def coming(core: Core, said: syncing.Coming, now: int) -> None:
 def shared(core: Core, said: syncing.Shared, now: int) -> None:
     """It is on its way: fetch it."""
     state, relay = taking(core), _relay(core)
-    if state is None or state.bundle != said.bundle or state.reference is not None or relay is None:
+    if state is None or state.bundle != said.bundle or state.shared or relay is None:
         return
     bundles.fetch(core, said.reference, bundle=said.bundle, relay=relay)
-    _remember(core, msgspec.structs.replace(state, reference=said.reference, moved_at=now))
+    _remember(core, msgspec.structs.replace(state, shared=True, moved_at=now))
 
 
 def taken(core: Core, bundle: bytes) -> None:
@@ -308,7 +307,7 @@ def due(core: Core, now: int) -> bool:
     state = taking(core)
     if state is None:
         return False
-    progress = bundles.progress(core, state.bundle) if state.reference is not None else None
+    progress = bundles.progress(core, state.bundle) if state.shared else None
     if progress is not None and progress.done != state.seen:
         state = msgspec.structs.replace(state, seen=progress.done, moved_at=now)
         with core.transaction():

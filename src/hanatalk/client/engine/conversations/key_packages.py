@@ -60,14 +60,14 @@ class Beside(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 class Enclosed(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What lies in a Welcome channel: the Welcome and the chain of who made it; into a group also the ratchet tree
-    and all its people (HT-M-086); for a sibling also what it needs of what went before."""
+    and all its people (HT-M-086); for a sibling also what it needs of what went before, sealed (see `besides`)."""
 
     version: int
     welcome: bytes
     chain: list[bytes]
     tree: bytes | None = None
     people: Annotated[list[content.Person], msgspec.Meta(max_length=content.PEOPLE_LIMIT)] = []
-    beside: Beside | None = None
+    beside: bytes | None = None
 
 
 def make(

@@ -200,6 +200,9 @@ class LeftAgain(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 
 Unnumbered = Receipt | SendAgain | Begins | LeaveAgain | LeftAgain
 Meeting = Introduction | Consent
+UsedUp = (
+    Hello | KeyPackages | Meeting | Sync
+)  # acted upon once, never read again; names and keys stand in it (HT-C-210)
 Body = Text | Hello | Tombstone | Recall | KeyPackages | Leave | Telling | Action | Meeting | Sync | Unnumbered
 
 

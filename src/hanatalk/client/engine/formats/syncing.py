@@ -31,10 +31,14 @@ class Wanted(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 
 class Package(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The sender's KeyPackage for one conversation."""
+    """The sender's KeyPackage for one conversation; `key` seals what a sibling tells it there (HT-M-150)."""
 
     conversation: Sixteen
     key_package: bytes
+    key: Thirty2
+
+    def __repr__(self) -> str:
+        return "Package(…)"
 
 
 class Packages(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=2):

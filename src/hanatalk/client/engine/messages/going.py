@@ -49,7 +49,7 @@ def _leave(core: Core, message: Message, now: int) -> bool:
 
 
 def _is_everywhere(core: Core, message: Message, now: int) -> bool:
-    """Every other device has decrypted it (or there is none), and has had the time to fetch what is attached."""
+    """Every other device of its roster (HT-C-083) has decrypted it, and has had the time to fetch what is attached."""
     if message.counter < 0:
         return False
     if message.sent_at > core.clock.wall(now) - sending.RELAY_KEEPS and attached.rows(core, message.message):
@@ -64,7 +64,7 @@ def _is_everywhere(core: Core, message: Message, now: int) -> bool:
             message.counter,
         )
         for member in core.members(message.conversation)
-        if member.device != own
+        if member.device != own and member.since_epoch <= message.epoch
     )
 
 

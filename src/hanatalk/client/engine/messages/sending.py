@@ -128,7 +128,7 @@ def send_numbered(
             timer=timers.of(text) if text else None,
             fate=text.fate if text else content.Fate.STAYS,
             thread=ConversationId(text.thread) if text and text.thread else None,
-            leaving=int(text is not None and text.fate is content.Fate.ONCE),
+            leaving=int(isinstance(body, content.UsedUp) or (text is not None and text.fate is content.Fate.ONCE)),
         )
         message = bodies.insert(core, message, content.encode(body))
         if free:

@@ -10,7 +10,15 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import additions, beginning, commits, history, key_packages, siblings
+from hanatalk.client.engine.conversations import (
+    additions,
+    beginning,
+    besides,
+    commits,
+    history,
+    key_packages,
+    siblings,
+)
 from hanatalk.client.engine.core import DAY, Core
 from hanatalk.client.engine.formats import accounts, policy, syncing
 from hanatalk.client.engine.formats.content import Sync
@@ -102,13 +110,19 @@ def changed(core: Core, conversation: ConversationId, now: int) -> None:
         additions.came_back(core, row, now)
 
 
-def welcomed(core: Core, conversation: ConversationId, enclosed: key_packages.Enclosed, now: int) -> None:
+def welcomed(
+    core: Core,
+    conversation: ConversationId,
+    enclosed: key_packages.Enclosed,
+    beside: key_packages.Beside | None,
+    now: int,
+) -> None:
     """This device joined; a sibling added it to a conversation that was under way (HT-M-122)."""
     if accounts.verify_chain(enclosed.chain).account != core.identity.account:
         reconcile(core, now)  # for the other own devices
         return
-    if enclosed.beside is not None:
-        _late(core, conversation, enclosed.beside, now)
+    if beside is not None:
+        _late(core, conversation, beside, now)
     _joined(core, conversation, now)
 
 
@@ -146,6 +160,7 @@ def _joined(core: Core, conversation: ConversationId, now: int) -> None:
     core.db.execute(
         "DELETE FROM addition WHERE conversation = ? AND device = ?", conversation, core.identity.device.key
     )
+    besides.forget(core, conversation, core.identity.device.key)
     if row.kind == policy.Kind.ACCOUNT:
         core.db.put_setting(siblings.GROUP, conversation)
     core.emit(events.ConversationChanged(conversation=conversation.hex(), state="joined"))
@@ -303,9 +318,13 @@ def _give(core: Core, places: list[syncing.Place], now: int) -> None:
             )
             known = Addition(conversation, own, made.key_package)
             core.db.put(known)
-        found.append(syncing.Package(conversation, known.key_package))
+        found.append(_package(core, known))
     if history.taking(core) is None:  # else they go out when it is here (HT-C-173)
         _hand_over(core, found, now)
+
+
+def _package(core: Core, given: Addition) -> syncing.Package:
+    return syncing.Package(given.conversation, given.key_package, besides.give(core, given.conversation))
 
 
 def _hand_over(core: Core, packages: list[syncing.Package], now: int) -> None:
@@ -327,6 +346,7 @@ def _given(core: Core, sender: Member, said: syncing.Packages, now: int) -> None
             core.notice(events.Alarm(conversation=conversation.hex(), code=error.code), now, conversation)
             continue
         core.db.put(Addition(conversation, sender.device, package.key_package))
+        besides.keep(core, conversation, sender.device, package.key)
         commits.want(core, conversation, IntentKind.DEVICES, now)
 
 
@@ -381,7 +401,7 @@ def due(core: Core, now: int) -> None:
         own = core.identity.device.key
         with core.transaction():
             waiting = core.db.find(Addition, "device = ?", own)
-            _hand_over(core, [syncing.Package(each.conversation, each.key_package) for each in waiting], now)
+            _hand_over(core, [_package(core, each) for each in waiting], now)
     removing = core.db.setting(REMOVING)
     row = siblings.group(core)
     if removing is None or row is None:

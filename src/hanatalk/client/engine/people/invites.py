@@ -8,7 +8,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import annexes, beginning, commits, joining, key_packages, resync
+from hanatalk.client.engine.conversations import annexes, beginning, besides, commits, joining, key_packages, resync
 from hanatalk.client.engine.core import DAY, Core
 from hanatalk.client.engine.formats import accounts, content, keys, links, policy, sealing
 from hanatalk.client.engine.messages import sending
@@ -275,11 +275,13 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
         staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref), ratchet_tree=enclosed.tree)
         agreed = policy.parse(staged.extensions)
         _check_introduced(core, package, chain=accounts.verify_chain(enclosed.chain), agreed=agreed)
+        beside = besides.of_welcome(core, ConversationId(staged.group_id), package.key_package, enclosed)
         if agreed.kind is policy.Kind.GROUP:
             joining.join(core, package, enclosed, staged, agreed, now)
-            devices.welcomed(core, ConversationId(staged.group_id), enclosed, now)
+            devices.welcomed(core, ConversationId(staged.group_id), enclosed, beside, now)
             return
-        conversation, chain, again = _join(core, package, enclosed, staged, agreed, now)
+        joined = _join(core, package, enclosed, staged, agreed, beside, now)
+        conversation, chain, again = joined.conversation, joined.chain, joined.again
     except StorageError:
         raise  # the disk, not the Welcome: it comes again (T-083)
     except HanaError as error:
@@ -300,7 +302,7 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
     agreed = policy.parse([(policy.EXTENSION, core.conversation(conversation).policy)])
     beginning.greet(core, conversation, agreed, now)
     commits.want(core, conversation, IntentKind.UPDATE, now + UPDATE_AFTER_JOIN)
-    devices.welcomed(core, conversation, enclosed, now)
+    devices.welcomed(core, conversation, enclosed, joined.beside, now)
     if chain.account == core.identity.account:
         return
     core.emit(
@@ -329,15 +331,24 @@ def _enclosed(raw: bytes) -> key_packages.Enclosed:
     return enclosed
 
 
+class _Joined(msgspec.Struct, frozen=True):
+    """`chain`: of who left the Welcome; `again`: the conversation was known before (HT-M-060)."""
+
+    conversation: ConversationId
+    chain: accounts.Chain
+    again: bool
+    beside: key_packages.Beside | None
+
+
 def _join(
     core: Core,
     package: KeyPackage,
     enclosed: key_packages.Enclosed,
     staged: mls.StagedWelcome,
     agreed: policy.Policy,
+    beside: key_packages.Beside | None,
     now: int,
-) -> tuple[ConversationId, accounts.Chain, bool]:
-    """The conversation, the chain of who left the Welcome, and whether it was known before (HT-M-060)."""
+) -> _Joined:
     chain = accounts.verify_chain(enclosed.chain)
     conversation = ConversationId(staged.group_id)
     if len(conversation) != 16:
@@ -366,6 +377,8 @@ def _join(
     if known is not None:
         resync.check_welcome(core, known, package.ref, agreed, people)
     group, writes = staged.join()
+    if agreed.kind is policy.Kind.ACCOUNT:
+        beside = besides.of_account(core, group, enclosed)
     names = {accounts.verify_chain(person.chain).account: person.name for person in enclosed.people}
     for account in people:
         core.remember_account(chains[account], core.name(account) or names.get(account))
@@ -373,9 +386,9 @@ def _join(
         resync.back(core, known, group, writes, agreed, now)
     else:
         core.db.mls_write(conversation, writes)
-        secret = enclosed.beside.resync if enclosed.beside is not None else None
+        secret = beside.resync if beside is not None else None
         beginning.begin(core, conversation, group, agreed, now, resync_secret=secret)
-    return conversation, chain, known is not None
+    return _Joined(conversation, chain, known is not None, beside)
 
 
 def refused_takes(core: Core, channel: ChannelId, count: int, now: int) -> None:
