@@ -19,6 +19,7 @@ class Options:
     searched: int = 100_000  # messages in a profile that is searched
     crowd: int = 16  # people in a group
     conversations: int = 200  # of an account to which a device is linked
+    linked: int = 100_000  # messages in them
     large: bool = False  # groups of 3,000, and others' that take minutes
     quick: bool = False
 
@@ -36,5 +37,6 @@ QUICK = Options(
     searched=600,
     crowd=3,
     conversations=3,
+    linked=300,
     quick=True,
 )

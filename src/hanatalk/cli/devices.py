@@ -18,7 +18,7 @@ from hanatalk.words.spoken import off_paper, spoken
 
 NEW_NAME = "device"  # of a profile that is nobody yet; the account's name takes its place
 ASK_AGAIN = 20.0  # seconds that one call waits for something to move
-SETTLE = 45.0  # seconds for all conversations, after which the rest goes on in the background of other commands
+SETTLE = 45.0  # seconds in which nothing moves, after which the rest goes on in the background of other commands
 YES = frozenset({"y", "yes", "ㅇ", "예", "네", "응"})
 
 
@@ -95,17 +95,21 @@ async def _link(output: Output, profile: Profile, language: str) -> None:
 
 
 async def _arrived(output: Output, profile: Profile) -> None:
-    """Wait for the conversations, for a while."""
-    end = asyncio.get_running_loop().time() + SETTLE
-    before = 0
-    while asyncio.get_running_loop().time() < end:
+    """Wait for the history and the conversations, as long as they come."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + SETTLE
+    before: tuple[int | None, int] = (None, 0)
+    while loop.time() < end:
         state = await answered(profile, calls.LinkState(), calls.Linking)
         if not state.awaited:
             await answered(profile, calls.Sync(), calls.Synced)  # what was said there meanwhile, and our Hellos
             return
-        if state.awaited != before:
-            before = state.awaited
-            output.note("cli.link.awaited", count=before)
+        if (state.history, state.awaited) != before:
+            before, end = (state.history, state.awaited), loop.time() + SETTLE
+            if state.history is not None:
+                output.note("cli.event.history", percent=state.history)
+            else:
+                output.note("cli.link.awaited", count=state.awaited)
         await asyncio.sleep(0.1)
 
 
@@ -184,6 +188,7 @@ async def _settled(output: Output, profile: Profile, done: Callable[[list[calls.
             return found
         now = sum(each.conversations for each in found)
         if now != before and before >= 0:
+            end = loop.time() + SETTLE
             output.note("cli.devices.progress", conversations=now, of=sum(each.of for each in found))
         before = now
         await asyncio.sleep(0.1)

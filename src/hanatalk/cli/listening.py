@@ -116,8 +116,8 @@ def _line(output: Output, account: calls.Account, event: events.Event) -> str:
             return output.painted(say(f"cli.event.device-{change}", name=name), rendering.YELLOW)
         case events.DeviceRevoked():
             return output.painted(say("cli.event.revoked"), rendering.RED)
-        case events.HistoryMoved(done=done, size=size):
-            return say("cli.event.history", percent=100 * done // max(size, 1))
+        case events.HistoryMoved(stage=stage, done=done, size=size):  # fetching it is one half, taking it in the other
+            return say("cli.event.history", percent=50 * done // max(size, 1) + (50 if stage == "taking" else 0))
         case events.LinkMoved(state=state):
             return say("cli.event.link", state=state)
         case events.MemberRejoined(name=name):

@@ -340,13 +340,14 @@ class Linking(msgspec.Struct, frozen=True, kw_only=True):
     `state`: ``none``; ``shown``: the code `link` waits to be typed in; ``offered``: compare the words and confirm;
     ``consented``: it waits for the other side; ``linked``; ``failed``, `failure` says why (an error code).
     `words`: their numbers in the list of `language`, ``ko`` or ``en``. `awaited`: conversations that a linked device
-    waits to be added to.
+    waits to be added to. `history`: percent of what it was given that is here; None: it waits for none.
     """
 
     state: str
     link: str | None = None
     language: str = "en"
     awaited: int = 0
+    history: int | None = None
     account: str | None = None
     name: str | None = None
     words: list[int] = []

@@ -23,7 +23,9 @@ from hanatalk.localdb.rows import Attachment, Conversation, Message, MessageKind
 
 SHARING = "sharing "  # setting, with the new device's key
 TAKING = "taking-history"  # setting of the new device
-STEP = 500  # rows looked through, or taken in, at once
+LOOK = 4_096  # rows looked through at once: with hundreds of conversations some of each
+STEP = 1_024  # rows taken in at once, in one transaction
+TAIL_STEP = 500  # rows looked through at once for what goes beside a Welcome
 PATIENCE = 3_600_000  # milliseconds without any progress, after which a new device goes on without history
 TAIL_BYTES = 4 << 20  # of messages beside a Welcome
 ALL, NONE = 0, -1
@@ -41,7 +43,7 @@ class Sharing(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Taking(msgspec.Struct, array_like=True, frozen=True):
-    """What this device takes in. `done`: records."""
+    """What this device takes in. `rows`: numbers that are looked through; `done`: records, `taken`: rows in them."""
 
     bundle: Sixteen
     rows: int
@@ -49,6 +51,7 @@ class Taking(msgspec.Struct, array_like=True, frozen=True):
     shared: bool = False  # it can be fetched; its key stands with the bundle, sealed
     done: int = 0
     seen: int = 0  # bytes, of the bundle
+    taken: int = 0
 
 
 # giving -----------------------------------------------------------------------------------------------------------
@@ -93,7 +96,7 @@ def _export(core: Core, device: DeviceKey, sharing: Sharing, now: int) -> Iterat
     writer.write(records.make(records.Head(1, upto)))
     number = 0
     while number < upto:
-        last = min(number + STEP, upto)
+        last = min(number + LOOK, upto)
         where = "number > ? AND number <= ? AND (sent_at >= ? OR (read = 0 AND kind = 1))"
         for batch in _batches(core, now, where, number, last, sharing.since):
             writer.write(records.make(batch))
@@ -116,13 +119,17 @@ def _relay(core: Core) -> policy.Relay | None:
 
 
 def _batches(core: Core, now: int, where: str, *values: int | bytes) -> list[records.Batch]:
-    """Messages of `where`, by conversation."""
+    """Messages of `where`, by conversation, those of each in order."""
     group = siblings.group(core)
     found: dict[ConversationId, list[Message]] = {}
     for message in core.db.find(Message, f"{where} AND counter > 0 ORDER BY number", *values):
         if group is None or message.conversation != group.conversation:
             found.setdefault(message.conversation, []).append(message)
-    return [_batch(core, conversation, messages, now) for conversation, messages in found.items()]
+    return [
+        _batch(core, conversation, messages[start : start + records.ROWS_LIMIT], now)
+        for conversation, messages in found.items()
+        for start in range(0, len(messages), records.ROWS_LIMIT)
+    ]
 
 
 def _batch(core: Core, conversation: ConversationId, messages: list[Message], now: int) -> records.Batch:
@@ -177,7 +184,7 @@ def tail(core: Core, conversation: ConversationId, device: DeviceKey, now: int) 
             conversation,
             sharing.upto,
             last,
-            STEP,
+            TAIL_STEP,
         )
         if not numbers:
             break
@@ -284,14 +291,23 @@ def attachments(core: Core, row: Conversation) -> None:
 
 
 def _import(core: Core, state: Taking, now: int) -> Iterator[None]:
+    batches: list[records.Batch] = []
+    size = 0
     for count, record in enumerate(records.read(bundles.read(core, state.bundle))):
         if count < state.done:
             continue
-        with core.transaction():
-            if isinstance(record, records.Batch):
-                take_rows(core, record, now)
-            state = msgspec.structs.replace(state, done=count + 1, moved_at=now)
+        if isinstance(record, records.Batch):
+            batches.append(record)
+            size += len(record.rows)
+        if size < STEP and not isinstance(record, records.End):
+            continue
+        with core.transaction():  # a commit for each of thousands of small batches would be what it takes
+            for batch in batches:
+                take_rows(core, batch, now)
+            state = msgspec.structs.replace(state, done=count + 1, moved_at=now, taken=state.taken + size)
             _remember(core, state)
+            core.emit(events.HistoryMoved(stage="taking", done=min(state.taken, state.rows), size=state.rows))
+        batches, size = [], 0
         yield
 
 
@@ -312,7 +328,7 @@ def due(core: Core, now: int) -> bool:
         state = msgspec.structs.replace(state, seen=progress.done, moved_at=now)
         with core.transaction():
             _remember(core, state)
-            core.emit(events.HistoryMoved(done=progress.done, size=progress.size))
+            core.emit(events.HistoryMoved(stage="fetching", done=progress.done, size=progress.size))
     if progress is not None and progress.state == "here":
         return _take_step(core, state, now)
     if (progress is not None and progress.failure) or now > state.moved_at + PATIENCE:
@@ -346,12 +362,26 @@ def _end(core: Core, state: Taking, failure: str | None, now: int) -> bool:
     return True
 
 
+def percent(core: Core) -> int | None:
+    """How far this device's own history is, half of it fetching, half taking in; None: it waits for none."""
+    state = taking(core)
+    if state is None:
+        return None
+    if state.taken:
+        return 50 + min(49, 50 * state.taken // state.rows)
+    found = bundles.progress(core, state.bundle) if state.reference is not None else None
+    return 50 * found.done // max(1, found.size) if found is not None else 0
+
+
 def is_busy(core: Core) -> bool:
     """Whether a next step can be done at once."""
     if any(sharing.upto is not None and not sharing.published for _, sharing in _all_sharing(core)):
         return True
     state = taking(core)
-    return state is not None and state.bundle in core.exports
+    if state is None or state.reference is None:
+        return False
+    found = bundles.progress(core, state.bundle)  # it came with what was taken in last: nothing else says so
+    return found is not None and found.state == "here"
 
 
 def is_waiting(core: Core) -> bool:

@@ -38,7 +38,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     sender: Annotated[int, msgspec.Meta(ge=0, lt=SENDERS_LIMIT)]
     counter: Annotated[int, msgspec.Meta(ge=1, lt=2**48)]
     epoch: Number
-    kind: Annotated[int, msgspec.Meta(ge=1, le=4)]
+    kind: Annotated[int, msgspec.Meta(ge=1, le=5)]  # `MessageKind`
     sent_at: Annotated[int, msgspec.Meta(ge=0, lt=content.SENT_LIMIT)]
     reply_to: Sixteen | None
     read: bool

@@ -119,7 +119,7 @@ def welcomed(
 ) -> None:
     """This device joined; a sibling added it to a conversation that was under way (HT-M-122)."""
     if accounts.verify_chain(enclosed.chain).account != core.identity.account:
-        reconcile(core, now)  # for the other own devices
+        noticed(core, conversation, now)  # for the other own devices
         return
     if beside is not None:
         _late(core, conversation, beside, now)
@@ -164,7 +164,7 @@ def _joined(core: Core, conversation: ConversationId, now: int) -> None:
     if row.kind == policy.Kind.ACCOUNT:
         core.db.put_setting(siblings.GROUP, conversation)
     core.emit(events.ConversationChanged(conversation=conversation.hex(), state="joined"))
-    reconcile(core, now)
+    noticed(core, conversation, now)
 
 
 # what is to be --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What people see of devices: the list, and where linking stands. Reads only."""
 
 from hanatalk.client import calls
-from hanatalk.client.engine.conversations import siblings
+from hanatalk.client.engine.conversations import history, siblings
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import accounts, link_codes, policy
 from hanatalk.client.engine.people import devices, linking
@@ -18,6 +18,7 @@ def linking_state(core: Core) -> calls.Linking:
             account=core.identity.account.hex() if is_linked else None,
             name=core.identity.name if is_linked else None,
             awaited=devices.awaited(core) if is_linked else 0,
+            history=history.percent(core) if is_linked else None,
         )
     code = link_codes.parse(state.code)
     if state.failure is not None:
