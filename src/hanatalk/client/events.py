@@ -218,8 +218,8 @@ class DeviceRevoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked", ta
 
 
 class HistoryMoved(msgspec.Struct, frozen=True, kw_only=True, tag="history", tag_field="event"):
-    """A new device comes by its history. `stage`: ``fetching``, `done` of `size` bytes; then ``taking``, messages (`size`
-    is an estimate)."""
+    """A new device comes by its history. `stage`: ``fetching``, `done` of `size` bytes; then ``taking``, messages
+    (`size` is an estimate)."""
 
     stage: str
     done: int

@@ -369,7 +369,7 @@ def percent(core: Core) -> int | None:
         return None
     if state.taken:
         return 50 + min(49, 50 * state.taken // state.rows)
-    found = bundles.progress(core, state.bundle) if state.reference is not None else None
+    found = bundles.progress(core, state.bundle) if state.shared else None
     return 50 * found.done // max(1, found.size) if found is not None else 0
 
 
@@ -378,7 +378,7 @@ def is_busy(core: Core) -> bool:
     if any(sharing.upto is not None and not sharing.published for _, sharing in _all_sharing(core)):
         return True
     state = taking(core)
-    if state is None or state.reference is None:
+    if state is None or not state.shared:
         return False
     found = bundles.progress(core, state.bundle)  # it came with what was taken in last: nothing else says so
     return found is not None and found.state == "here"
