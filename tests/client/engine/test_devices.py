@@ -132,6 +132,22 @@ def test_t059_a_removed_device_reads_nothing_more(pair: Pair) -> None:
     assert pair.jihoon.texts(pair.conversation) == ["secret", "back"]
 
 
+def test_a_yes_that_crosses_a_no_says_that_it_was_refused(pair: Pair) -> None:
+    """HT-M-124: nobody is told that there is nothing to answer when the other screen was only quicker."""
+    new = pair.world.person("민지")
+    pair.world.run()
+    new.engine.devices.link(language="ko", now=new.now)
+    pair.minji.engine.devices.approve(new.engine.devices.linking().link or "", pair.minji.now)
+    pair.world.settle(5)
+    pair.minji.engine.devices.confirm(yes=False, now=pair.minji.now)
+    pair.world.settle(5)
+    new.engine.devices.consent(yes=True, now=new.now)
+    pair.minji.engine.devices.confirm(yes=True, now=pair.minji.now)
+    pair.world.settle(5)
+    for found in (new.engine.devices.linking(), pair.minji.engine.devices.approving()):
+        assert (found.state, found.failure) == ("failed", "link.refused")
+
+
 def test_a_lost_device_among_several_is_added_again(pair: Pair) -> None:
     """HT-M-122, HT-M-059: the resync channel is open to a device that joined late; any member brings it back."""
     laptop = pair.minji.new_device()

@@ -204,8 +204,10 @@ def begin(core: Core, *, language: str, now: int) -> Linking:
 def consent(core: Core, *, yes: bool, now: int) -> None:
     """The person at the new device compared the words. :raises UsageError: ``link.none``"""
     state = linking(core)
-    if state is None or state.offer is None or state.failure is not None:
+    if state is None or state.offer is None:
         raise UsageError("link.none")
+    if state.failure is not None:
+        return  # the other side said no meanwhile: the state says so
     with core.transaction():
         if yes:
             _keep(core, msgspec.structs.replace(state, consented=True))
@@ -310,8 +312,10 @@ def _offer(core: Core, state: Approving) -> None:
 def confirm(core: Core, *, yes: bool, now: int) -> None:
     """The person at the approving device compared the words. :raises UsageError: ``link.none``"""
     state = approving(core)
-    if state is None or state.revealed is None or state.failure is not None:
+    if state is None or state.revealed is None:
         raise UsageError("link.none")
+    if state.failure is not None:
+        return  # the other side said no meanwhile: the state says so
     with core.transaction():
         if yes:
             _keep(core, msgspec.structs.replace(state, confirmed=True))
