@@ -8,15 +8,14 @@ import os
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, note, settings
+from hypothesis import event, note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.client.machine import town_ground
+from tests.client.machine.running import run
 from tests.client.machine.stage import REFUSALS
 from tests.client.machine.town import Town
 
-FAST = [Phase.reuse, Phase.generate]
-PHASES = [phase for phase in Phase if phase is not Phase.explain]
 WHO = st.integers(0, 7)
 WHOM = st.integers(0, 4)
 TALK = st.sampled_from([0, 0, 0, 1, 2, 3])
@@ -116,26 +115,10 @@ class Harder(Townspeople):
     harder = True
 
 
-def _run(machine: type[Townspeople], examples: int, steps: int, *, fixed: bool) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            derandomize=fixed,
-            database=None,
-            deadline=None,
-            phases=FAST if os.environ.get("HANA_FAST") else PHASES,
-            suppress_health_check=list(HealthCheck),
-            print_blob=not fixed,
-        ),
-    )
-
-
 @pytest.mark.timeout(600)
 def test_groups_whatever_happens() -> None:
     """T-081, T-026, T-029 in groups, in small: the bounded run."""
-    _run(Townspeople, 12, 20, fixed=True)
+    run(Townspeople, 12, 20, fixed=True)
 
 
 @pytest.mark.soak
@@ -144,7 +127,7 @@ def test_groups_whatever_happens_for_long(capsys: pytest.CaptureFixture[str]) ->
     """T-081 in groups: ten thousand steps (HANA_STEPS for more), other ones each time."""
     steps, figures_before = int(os.environ.get("HANA_STEPS", "10000")), figures.copy()
     while (figures - figures_before)["steps"] < steps:
-        _run(Harder, 50, 50, fixed=False)
+        run(Harder, 50, 50, fixed=False)
     with capsys.disabled():
         print()
         for what, count in sorted((figures - figures_before).items()):

@@ -9,13 +9,12 @@ import os
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, note, settings
+from hypothesis import event, note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from tests.client.machine.running import run
 from tests.client.machine.stage import REFUSALS, Stage
 
-PHASES = [phase for phase in Phase if phase is not Phase.explain]
-FAST = [Phase.reuse, Phase.generate]
 WHO = st.integers(0, 3)
 TALK = st.integers(0, 2)
 RELAY = st.sampled_from([0, 0, 1])
@@ -242,26 +241,10 @@ class People(RuleBasedStateMachine):
             self.stage.close()
 
 
-def _run(examples: int, steps: int, *, fixed: bool) -> None:
-    run_state_machine_as_test(
-        People,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            derandomize=fixed,
-            database=None,
-            deadline=None,
-            phases=FAST if os.environ.get("HANA_FAST") else PHASES,
-            suppress_health_check=list(HealthCheck),
-            print_blob=not fixed,
-        ),
-    )
-
-
 @pytest.mark.timeout(600)
 def test_people_whatever_happens() -> None:
     """T-081, T-011 … T-014, T-021, T-024, T-028, T-029, T-032, T-039, T-055, T-083 in small: the bounded run."""
-    _run(40, 30, fixed=True)
+    run(People, 40, 30, fixed=True)
 
 
 @pytest.mark.soak
@@ -270,7 +253,7 @@ def test_people_whatever_happens_for_long(capsys: pytest.CaptureFixture[str]) ->
     """T-081: ten thousand steps (HANA_STEPS for more), other ones each time."""
     steps, figures_before = int(os.environ.get("HANA_STEPS", "10000")), figures.copy()
     while (figures - figures_before)["steps"] < steps:
-        _run(50, 50, fixed=False)
+        run(People, 50, 50, fixed=False)
     with capsys.disabled():
         print()
         for what, count in sorted((figures - figures_before).items()):
