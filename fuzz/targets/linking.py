@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
 from hanatalk.client.engine.conversations import besides, key_packages
-from hanatalk.client.engine.formats import accounts, content, link_codes, records, references, syncing
+from hanatalk.client.engine.formats import accounts, content, link_codes, pasted, records, references, syncing
 from hanatalk.client.engine.people import linking
 from hanatalk.errors import ContentError, VerificationError
 from hanatalk.ids import ConversationId
@@ -37,7 +37,7 @@ def _code() -> Attack:
             return
         if given[0] % 2 == CHECKED:
             raw = given[1:]
-            check = hashlib.sha256(raw).digest()[: link_codes.CHECK]
+            check = hashlib.sha256(raw).digest()[: pasted.CHECK]
             text = link_codes.SCHEME + base64.urlsafe_b64encode(raw + check).decode().rstrip("=")
         else:
             text = given[1:].decode(errors="replace")

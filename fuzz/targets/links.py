@@ -8,7 +8,7 @@ import msgspec
 
 from fuzz.mutation import tree
 from fuzz.target import Attack, Target, hold
-from hanatalk.client.engine.formats import links
+from hanatalk.client.engine.formats import links, pasted
 from hanatalk.errors import ContentError, UsageError
 from hanatalk.transport.urls import parse_relay_url
 
@@ -42,7 +42,7 @@ def _invite_link() -> Attack:
     def attack(given: bytes) -> None:
         if given[:1] == bytes([CHECKED]):
             raw = given[1:]
-            check = hashlib.sha256(raw).digest()[: links.CHECK]
+            check = hashlib.sha256(raw).digest()[: pasted.CHECK]
             text = links.SCHEME + base64.urlsafe_b64encode(raw + check).decode().rstrip("=")
         else:
             text = _as_text(given[1:])
@@ -97,7 +97,7 @@ TARGETS = [
     ),
     Target(
         name="invite-link",
-        parsers=("hanatalk.client.engine.formats.links.parse",),
+        parsers=("hanatalk.client.engine.formats.links.parse", "hanatalk.client.engine.formats.pasted.parse"),
         allowed=(ContentError,),
         ready=_invite_link,
         seeds=_invites,

@@ -7,7 +7,7 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client.engine.core import DAY, Core, new_entry_id, new_reader
-from hanatalk.client.engine.formats import accounts, content, keys, links, policy, records, sealing
+from hanatalk.client.engine.formats import accounts, content, keys, pasted, policy, records, sealing
 from hanatalk.errors import ContentError, HanaError
 from hanatalk.ids import ChannelId, ConversationId, DeviceKey, WriteToken
 from hanatalk.localdb.rows import Channel, ContactKeyPackage, KeyPackage, OutboxKind, Outgoing, Purpose
@@ -147,7 +147,7 @@ def inspected(key_package: bytes, chain: accounts.Chain) -> tuple[mls.KeyPackage
     info = mls.key_package_inspect(key_package)
     if info.suite not in (mls.SUITE_X_WING, mls.SUITE_X25519):  # HT-M-008
         raise ContentError("key-package.malformed", why="suite")
-    if info.not_after >= links.EXPIRES_LIMIT:  # HT-M-010
+    if info.not_after >= pasted.EXPIRES_LIMIT:  # HT-M-010
         raise ContentError("key-package.malformed", why="lifetime")
     accounts.verify_credential(info.credential, info.signature_key, chain)
     return info, policy.parse_welcome_at(info.extensions)

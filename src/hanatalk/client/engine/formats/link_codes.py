@@ -3,22 +3,16 @@
 Another scheme than an invite's, so that neither can be passed off as the other (T-060).
 """
 
-import base64
-import binascii
 import hashlib
 from typing import Annotated, Literal
 
 import msgspec
 
-from hanatalk.client.engine.formats import keys
-from hanatalk.client.engine.formats.content import MALFORMED
+from hanatalk.client.engine.formats import keys, links, pasted
 from hanatalk.errors import ContentError
 from hanatalk.ids import DeviceKey, RelayKey
 
 SCHEME = "hana-link:"
-LIMIT = 2048  # characters
-EXPIRES_LIMIT = 2**40  # seconds since 1970
-CHECK = 4  # bytes of SHA-256 at the end
 _COMMITMENT = b"hana linking commitment/1"
 
 Thirty2 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -33,7 +27,7 @@ class LinkCode(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
     secret: Thirty2
     device: Thirty2
     commitment: Thirty2  # to the nonce that the new device reveals when it knows the other's
-    expires_at: Annotated[int, msgspec.Meta(ge=0, lt=EXPIRES_LIMIT)]  # seconds since 1970
+    expires_at: Annotated[int, msgspec.Meta(ge=0, lt=pasted.EXPIRES_LIMIT)]  # seconds since 1970
     language: Literal["en", "ko"]  # of the words on both screens
 
     @property
@@ -60,30 +54,14 @@ def commitment(nonce: bytes) -> bytes:
 
 def compose(code: LinkCode) -> str:
     """The code as text."""
-    raw = msgspec.msgpack.encode(code)
-    return SCHEME + base64.urlsafe_b64encode(raw + _check(raw)).decode().rstrip("=")
-
-
-def _check(raw: bytes) -> bytes:
-    return hashlib.sha256(raw).digest()[:CHECK]
+    return pasted.compose(SCHEME, code)
 
 
 def parse(text: str) -> LinkCode:
-    """Read a code as a person pasted it: surrounding white space is allowed, nothing else.
+    """Read a code as a person pasted it.
 
     :raises ContentError: ``link.malformed`` (truncated, misspelt, or no such code), ``link.is-invite`` (T-060)
     """
-    text = text.strip()
-    if text.startswith("hana:"):
+    if text.strip().startswith(links.SCHEME):
         raise ContentError("link.is-invite")
-    if not text.startswith(SCHEME) or len(text) > LIMIT:
-        raise ContentError("link.malformed")
-    encoded = text.removeprefix(SCHEME)
-    try:
-        raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        code = msgspec.msgpack.decode(raw[:-CHECK], type=LinkCode)
-    except (binascii.Error, ValueError, *MALFORMED):
-        raise ContentError("link.malformed") from None
-    if compose(code) != text:  # one code, one spelling
-        raise ContentError("link.malformed")
-    return code
+    return pasted.parse(text, SCHEME, LinkCode, malformed="link.malformed")
