@@ -70,6 +70,7 @@ HARDER = {  # only in the soak
     "pretend_stored": {"who": WHO, "skip": SMALL, "relay": RELAY},
     "flip": {"who": WHO, "index": st.integers(0, 511), "every": st.integers(1, 3), "control": FLAG, "relay": RELAY},
 }
+OFTEN = 3  # rules of each of people's acts: of every run's rules some are left out, and people do more than break things
 figures: Counter[str] = Counter()  # over all examples of this process
 
 
@@ -106,7 +107,9 @@ def _rule(name: str, of_town: bool, harder: bool, how: dict[str, st.SearchStrate
 
 
 for _name, _how in (OF_TOWN | OF_STAGE | HARDER).items():
-    setattr(Townspeople, _name, _rule(_name, _name in OF_TOWN or _name == "move", _name in HARDER, _how))
+    for _copy in range(OFTEN if _name in OF_TOWN else 1):
+        _made = _rule(_name, _name in OF_TOWN or _name == "move", _name in HARDER, _how)
+        setattr(Townspeople, f"{_name}_{_copy}", _made)
 
 
 class Harder(Townspeople):
