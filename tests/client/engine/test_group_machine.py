@@ -70,7 +70,9 @@ HARDER = {  # only in the soak
     "pretend_stored": {"who": WHO, "skip": SMALL, "relay": RELAY},
     "flip": {"who": WHO, "index": st.integers(0, 511), "every": st.integers(1, 3), "control": FLAG, "relay": RELAY},
 }
-OFTEN = 3  # rules of each of people's acts: of every run's rules some are left out, and people do more than break things
+OFTEN = (
+    3  # rules of each of people's acts: of every run's rules some are left out, and people do more than break things
+)
 figures: Counter[str] = Counter()  # over all examples of this process
 
 
