@@ -346,7 +346,7 @@ def _numbered(
     if isinstance(body, content.Hello) and not _hello(core, row, sender, body, now):
         return
     if isinstance(body, content.Sync):
-        devices.heard(core, row, sender, body, now)
+        devices.heard(core, row, sender, body, sent_at=envelope.sent_at, now=now)
     if isinstance(body, content.Recall) and not expiry.asked(core, row, sender, MessageId(body.message), now):
         _alarm(core, row, "message.foreign-recall", now)
     verdict = actions.judge(core, row, sender, body) if isinstance(body, content.Action) else None

@@ -31,7 +31,7 @@ from hanatalk.client.engine.messages import (
     timers,
     undelivered,
 )
-from hanatalk.client.engine.people import devices, groups, invites, linking
+from hanatalk.client.engine.people import devices, groups, invites, linking, standing_in
 from hanatalk.errors import HanaError, StorageError
 from hanatalk.ids import ChannelId, ConversationId, EntryId
 from hanatalk.localdb.rows import (
@@ -443,6 +443,7 @@ def chores(core: Core, now: int) -> None:
             undelivered.look(core, row, now)
         linking.give_up(core, now)
         devices.reconcile(core, now)
+        standing_in.say_lacking(core, now)
         for row in core.db.find(Conversation, "state = ?", ConversationState.JOINED):
             sending.publish_unconfirmed(core, row.conversation, now, stored_before=now - sending.RELAY_KEEPS)
             going.give_up(core, row.conversation, core.clock.wall(now) - sending.GIVE_UP, now)

@@ -6,6 +6,7 @@ left, and removes the leaves of devices that their chain removed (HT-M-121, HT-M
 
 import msgspec
 
+from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine.conversations import annexes, besides, history, key_packages
 from hanatalk.client.engine.core import Core
@@ -45,18 +46,31 @@ def _chain(core: Core, row: Conversation, account: AccountId) -> accounts.Chain 
 def wanted(core: Core, row: Conversation, members: list[Member], now: int) -> Changes:
     """Own devices that are to be in the conversation, and leaves of devices that are no longer their account's."""
     chain = own_chain(core, row)
-    inside = {member.device for member in members}
-    adds = {}
+    inside = {member.device: member for member in members}
+    adds, removes = {}, gone(core, row, members)
     for each in core.db.find(Addition, "conversation = ?", row.conversation):
-        if each.device not in chain.devices or each.device in inside:
+        if each.device not in chain.devices:
+            continue
+        there = inside.get(each.device)
+        if there is not None and not _came_in_vain(row, there, each):
+            _forget(core, each)
             continue
         try:
             key_packages.check(each.key_package, chain, core.clock.wall(now))
         except HanaError:
-            core.db.execute("DELETE FROM addition WHERE conversation = ? AND device = ?", row.conversation, each.device)
+            _forget(core, each)
             continue
         adds[each.device] = each.key_package
-    return Changes(adds, gone(core, row, members))
+        if there is not None:
+            removes.append(there.leaf)
+    return Changes(adds, removes)
+
+
+def _came_in_vain(row: Conversation, there: Member, each: Addition) -> bool:
+    """Whether a sibling that stands in the tree was never heard there, and gave another KeyPackage since (HT-M-156)."""
+    if row.kind == policy.Kind.ACCOUNT or there.heard_epoch or not each.key_package:
+        return False
+    return mls.key_package_inspect(each.key_package).signature_key != there.signature_key
 
 
 def gone(core: Core, row: Conversation, members: list[Member]) -> list[int]:
@@ -105,6 +119,19 @@ def committed(core: Core, row: Conversation, changes: Changes, welcome: bytes | 
         )
 
 
+def made_elsewhere(core: Core, row: Conversation, device: DeviceKey, signature_key: bytes) -> bool:
+    """Another's commit added a sibling: a Welcome made here is of a commit that lost. If it used an older KeyPackage
+    than the one that is known here, the Welcome may have been lost (HT-M-156): True, to look again later."""
+    known = core.db.first(Addition, "conversation = ? AND device = ?", row.conversation, device)
+    if known is None or device == core.identity.device.key:
+        return False
+    if known.key_package and mls.key_package_inspect(known.key_package).signature_key != signature_key:
+        core.db.put(msgspec.structs.replace(known, welcome=None))
+        return True
+    _forget(core, known)
+    return False
+
+
 def came_back(core: Core, row: Conversation, now: int) -> list[DeviceKey]:
     """The commit was the first valid one: whoever it added gets the Welcome and what belongs to it (HT-M-122)."""
     members = core.members(row.conversation)
@@ -112,21 +139,34 @@ def came_back(core: Core, row: Conversation, now: int) -> list[DeviceKey]:
     added = []
     for each in core.db.find(Addition, "conversation = ? AND welcome IS NOT NULL", row.conversation):
         if each.device in inside and each.welcome is not None:
-            at = policy.parse_welcome_at(key_packages.extensions(each.key_package))
-            enclosed = key_packages.Enclosed(
-                1,
-                each.welcome,
-                list(core.identity.chain.links),
-                core.group(row.conversation).ratchet_tree() if row.kind == policy.Kind.GROUP else None,
-                all_people(core, members),
-                besides.seal(core, row.conversation, each.device, _beside(core, row, members, to=each.device, now=now)),
-            )
-            kind, body = annexes.body_of(core, row.conversation, policy.of(row.policy).relays[0], enclosed)
-            key_packages.leave(core, row.conversation, at, body, kind)
+            leave(core, row, each, each.welcome, now)
             added.append(each.device)
-        core.db.execute("DELETE FROM addition WHERE conversation = ? AND device = ?", row.conversation, each.device)
-        besides.forget(core, row.conversation, each.device)
+        _forget(core, each)
     return added
+
+
+def _forget(core: Core, addition: Addition) -> None:
+    """A sibling is in, or its KeyPackage is no good: what it gave for the conversation goes."""
+    core.db.execute(
+        "DELETE FROM addition WHERE conversation = ? AND device = ?", addition.conversation, addition.device
+    )
+    besides.forget(core, addition.conversation, addition.device)
+
+
+def leave(core: Core, row: Conversation, added: Addition, welcome: bytes, now: int) -> None:
+    """Leave a sibling the Welcome of the commit that added it, with what it needs of what went before (HT-M-122)."""
+    members = core.members(row.conversation)
+    enclosed = key_packages.Enclosed(
+        1,
+        welcome,
+        list(core.identity.chain.links),
+        core.group(row.conversation).ratchet_tree() if row.kind == policy.Kind.GROUP else None,
+        all_people(core, members),
+        besides.seal(core, row.conversation, added.device, _beside(core, row, members, to=added.device, now=now)),
+    )
+    kind, body = annexes.body_of(core, row.conversation, policy.of(row.policy).relays[0], enclosed)
+    at = policy.parse_welcome_at(key_packages.extensions(added.key_package))
+    key_packages.leave(core, row.conversation, at, body, kind)
 
 
 def all_people(core: Core, members: list[Member]) -> list[content.Person]:

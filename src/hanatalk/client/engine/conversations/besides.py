@@ -17,9 +17,10 @@ from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import content, policy
 from hanatalk.errors import ContentError
 from hanatalk.ids import ConversationId, DeviceKey
-from hanatalk.localdb.rows import Addition
+from hanatalk.localdb.rows import Addition, KeyPackage
 
 LABEL = "hana beside"
+_KEY, _FOR, _FORMER = b"key", b"conversation", b"former "  # names of rows
 KEY = 32  # bytes
 NONCE = 12
 
@@ -35,20 +36,68 @@ def give(core: Core, conversation: ConversationId) -> bytes:
 
 def keep(core: Core, conversation: ConversationId, device: DeviceKey, key: bytes) -> None:
     """A sibling's key, or the own one; sealed as in HT-S-062, so that it can be forgotten."""
-    core.db.mls_write(_owner(conversation, device), [(b"key", key)])
+    core.db.mls_write(_owner(conversation, device), [(_KEY, key)])
+
+
+def replaced(core: Core, conversation: ConversationId, ref: bytes) -> None:
+    """This device gives siblings another KeyPackage for the conversation; a Welcome for the one before, `ref`, may
+    still come, and has to keep HT-M-150 (HT-M-156)."""
+    core.db.mls_write(_former(ref), [(_FOR, conversation)])
+    core.db.mls_write(_owner(conversation, core.identity.device.key), [(_FORMER + ref, b"\1")])
+
+
+def count_replaced(core: Core, conversation: ConversationId) -> int:
+    """How many KeyPackages this device gave for the conversation before the one that counts now."""
+    return len(_former_ones(core, conversation, core.identity.device.key))
 
 
 def forget(core: Core, conversation: ConversationId, device: DeviceKey) -> None:
     """The device was added, or will not be."""
+    for ref in _former_ones(core, conversation, device):
+        core.db.mls_delete(_former(ref))
     core.db.mls_delete(_owner(conversation, device))
+
+
+def joined(core: Core, conversation: ConversationId) -> None:
+    """This device is in: no other KeyPackage that it gave for the conversation is good for anything."""
+    own = core.identity.device.key
+    refs = _former_ones(core, conversation, own)
+    waited = core.db.first(Addition, "conversation = ? AND device = ?", conversation, own)
+    if waited is not None:
+        refs.append(mls.key_package_inspect(waited.key_package).ref)
+    for ref in refs:
+        if not core.db.value("SELECT 1 FROM joining WHERE ref = ?", ref):  # that one goes later (HT-M-087)
+            core.db.execute("UPDATE key_package SET used = 1 WHERE ref = ?", ref)
+            core.db.mls_delete(ref)
+            core.db.execute("UPDATE channel SET closed = 1 WHERE owner = ?", ref)
+    core.db.execute("DELETE FROM addition WHERE conversation = ? AND device = ?", conversation, own)
+    forget(core, conversation, own)
 
 
 def _owner(conversation: ConversationId, device: DeviceKey) -> bytes:
     return b"beside" + conversation + device
 
 
+def _former(ref: bytes) -> bytes:
+    return b"beside former" + ref
+
+
+def _former_ones(core: Core, conversation: ConversationId, device: DeviceKey) -> list[bytes]:
+    rows = core.db.mls_rows(_owner(conversation, device))
+    return [name.removeprefix(_FORMER) for name, _ in rows if name.startswith(_FORMER)]
+
+
 def _key(core: Core, conversation: ConversationId, device: DeviceKey) -> bytes | None:
-    return next((value for _, value in core.db.mls_rows(_owner(conversation, device))), None)
+    return dict(core.db.mls_rows(_owner(conversation, device))).get(_KEY)
+
+
+def _asked_for(core: Core, package: KeyPackage) -> ConversationId | None:
+    """For which conversation this device gave siblings this KeyPackage; None: for none."""
+    asked = core.db.first(Addition, "device = ? AND key_package = ?", core.identity.device.key, package.key_package)
+    if asked is not None:
+        return asked.conversation
+    former = dict(core.db.mls_rows(_former(package.ref)))
+    return ConversationId(former[_FOR]) if _FOR in former else None
 
 
 def seal(core: Core, conversation: ConversationId, device: DeviceKey, beside: key_packages.Beside) -> bytes | None:
@@ -68,18 +117,18 @@ def _exported(group: mls.Group) -> bytes:
 
 
 def of_welcome(
-    core: Core, conversation: ConversationId, key_package: bytes, enclosed: key_packages.Enclosed
+    core: Core, conversation: ConversationId, package: KeyPackage, enclosed: key_packages.Enclosed
 ) -> key_packages.Beside | None:
     """What a Welcome brings from a sibling. None: it is not for a KeyPackage that siblings were given.
 
     :raises ContentError: ``welcome.refused``: it is for such a KeyPackage, and no sibling made it for this conversation
     """
     own = core.identity.device.key
-    asked = core.db.first(Addition, "device = ? AND key_package = ?", own, key_package)
+    asked = _asked_for(core, package)
     if asked is None:
         return None
     key = _key(core, conversation, own)
-    if key is None or asked.conversation != conversation or enclosed.beside is None:
+    if key is None or asked != conversation or enclosed.beside is None:
         raise ContentError("welcome.refused", why="beside")
     return unseal(key, conversation, own, enclosed.beside)
 

@@ -40,6 +40,7 @@ SEQ_LIMIT = 2**53 - 1
 STARTS_ERA = (IntentKind.NEW_ERA, IntentKind.READMIT, IntentKind.MOVE, IntentKind.DEVICES)
 RECEIPT_WAIT = 30_000  # milliseconds for the relay to sign what it has shown
 RETRY = 400  # milliseconds per leaf index: losers of a race try again one after the other
+LOOK_AGAIN = 600_000  # milliseconds that a device added by another's commit has, to say something there (HT-M-156)
 RETRY_PLACES = 64  # leaf indices told apart
 LEFT_MOST = 8  # eras of a conversation that are watched after they are over, at most (HT-M-053)
 
@@ -289,7 +290,10 @@ def arrived(core: Core, row: Conversation, channel: Channel, staged: mls.StagedC
         )
         changes.lost_race(core, row.conversation)
     for added in staged.adds:  # somebody else was faster
-        _no_more_needed(core, row, DeviceKey(accounts.read_credential(added.credential).device))
+        device = DeviceKey(accounts.read_credential(added.credential).device)
+        _no_more_needed(core, row, device)
+        if additions.made_elsewhere(core, row, device, added.signature_key):
+            core.db.put(Intent(row.conversation, IntentKind.DEVICES, now + LOOK_AGAIN))
     for person in context.people:
         hear_of(core, accounts.verify_chain(person.chain), person.name)
     if context.new_era:

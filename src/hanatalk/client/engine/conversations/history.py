@@ -22,6 +22,7 @@ from hanatalk.ids import AccountId, ConversationId, DeviceKey, MessageId
 from hanatalk.localdb.rows import Attachment, Conversation, Message, MessageKind
 
 SHARING = "sharing "  # setting, with the new device's key
+ELSEWHERE = "shared-elsewhere "  # setting, likewise: when a sibling said that it gives that device history (HT-M-155)
 TAKING = "taking-history"  # setting of the new device
 LOOK = 4_096  # rows looked through at once: with hundreds of conversations some of each
 STEP = 1_024  # rows taken in at once, in one transaction
@@ -29,6 +30,7 @@ TAIL_STEP = 500  # rows looked through at once for what goes beside a Welcome
 PATIENCE = 3_600_000  # milliseconds without any progress, after which a new device goes on without history
 TAIL_BYTES = 4 << 20  # of messages beside a Welcome
 ALL, NONE = 0, -1
+MARGIN = 86_400_000  # milliseconds that the clocks of senders may differ
 
 Sixteen = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
@@ -171,18 +173,27 @@ def is_given(core: Core, device: DeviceKey) -> bool:
 
 
 def tail(core: Core, conversation: ConversationId, device: DeviceKey, now: int) -> list[records.Batch]:
-    """What came since the bundle was begun, the newest that fit beside a Welcome, oldest first (HT-C-175)."""
+    """What came since the bundle was begun, the newest that fit beside a Welcome, oldest first (HT-C-175).
+
+    Who takes over from the device that made the bundle knows only when that was, by its clock.
+    """
     sharing = _sharing(core, device)
-    if sharing is None or sharing.upto is None:
+    if sharing is not None and sharing.upto is not None:
+        first_number, first_sent = sharing.upto, 0
+    elif (raw := core.db.setting(ELSEWHERE + device.hex())) is not None:
+        first_number, first_sent = 0, int.from_bytes(raw) - MARGIN
+    else:
         return []
+    since = "conversation = ? AND number > ? AND sent_at >= ?"
     found: list[records.Batch] = []
     size, last = 0, core.db.number("SELECT max(number) FROM message") + 1
     while size < TAIL_BYTES:
         numbers = core.db.tuples(
-            "SELECT number FROM message WHERE conversation = ? AND number > ? AND number < ? "
+            f"SELECT number FROM message WHERE {since} AND number < ? "  # noqa: S608
             "ORDER BY number DESC LIMIT ?",
             conversation,
-            sharing.upto,
+            first_number,
+            first_sent,
             last,
             TAIL_STEP,
         )
@@ -190,11 +201,26 @@ def tail(core: Core, conversation: ConversationId, device: DeviceKey, now: int) 
             break
         first = numbers[-1][0]
         assert isinstance(first, int)
-        batches = _batches(core, now, "conversation = ? AND number >= ? AND number < ?", conversation, first, last)
+        batches = _batches(
+            core,
+            now,
+            f"{since} AND number >= ? AND number < ?",
+            conversation,
+            first_number,
+            first_sent,
+            first,
+            last,
+        )
         found[:0] = batches
         size += sum(len(records.make(batch)) for batch in batches)
         last = first
     return found
+
+
+def given_elsewhere(core: Core, said: syncing.Coming, sent_at: int) -> None:
+    """A sibling gives a new device history, or none: known to whoever may have to take over (HT-M-155)."""
+    if said.rows:
+        core.db.put_setting(ELSEWHERE + said.device.hex(), sent_at.to_bytes(8))
 
 
 # taking -----------------------------------------------------------------------------------------------------------

@@ -83,7 +83,13 @@ class Taken(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     bundle: Sixteen
 
 
-Said = Wanted | Packages | Contacts | Coming | Shared | Taken
+class Lacking(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=7):
+    """The sender was asked for KeyPackages for these conversations and is still in none of them: fresh ones."""
+
+    packages: Annotated[list[Package], msgspec.Meta(max_length=PACKAGES_LIMIT)]
+
+
+Said = Wanted | Packages | Contacts | Coming | Shared | Taken | Lacking
 
 _said = msgspec.msgpack.Decoder(Said)
 
@@ -105,4 +111,4 @@ def parse(body: content.Sync) -> Said | None:
     return said
 
 
-_KINDS = frozenset({1, 2, 3, 4, 5, 6})
+_KINDS = frozenset(range(1, 8))

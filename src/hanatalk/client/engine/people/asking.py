@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from hanatalk import mls
 from hanatalk.client import calls
-from hanatalk.client.engine.conversations import changes
+from hanatalk.client.engine.conversations import changes, siblings
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import content, policy
 from hanatalk.client.engine.formats.looks import same_look
 from hanatalk.client.engine.messages import receipts
-from hanatalk.client.engine.people import groups, invites
+from hanatalk.client.engine.people import groups
 from hanatalk.client.engine.seen import views
 from hanatalk.errors import UsageError
 from hanatalk.ids import AccountId, ConversationId
@@ -24,7 +24,7 @@ def carry_out(core: Core, call: calls.GroupCall, relays: list[str], now: int) ->
     """
     if isinstance(call, calls.GroupCreate):
         rights = policy.Right.ADD * call.members_add | policy.Right.RENAME * call.members_rename
-        at = [policy.Relay(url, invites.relay_key(core, url)) for url in relays]
+        at = [policy.Relay(url, siblings.relay_key(core, url)) for url in relays]
         return groups.create(core, group_name(call.name), large=call.large, relays=at, rights=rights, now=now)
     row = views.resolve(core, call.conversation)
     match call:

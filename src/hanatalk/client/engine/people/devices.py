@@ -22,8 +22,9 @@ from hanatalk.client.engine.conversations import (
 from hanatalk.client.engine.core import DAY, Core
 from hanatalk.client.engine.formats import accounts, policy, syncing
 from hanatalk.client.engine.formats.content import Sync
-from hanatalk.errors import HanaError, NetworkError, UsageError, VerificationError
-from hanatalk.ids import AccountId, ConversationId, DeviceKey, RelayKey
+from hanatalk.client.engine.people import standing_in
+from hanatalk.errors import UsageError, VerificationError
+from hanatalk.ids import AccountId, ConversationId, DeviceKey
 from hanatalk.localdb.rows import (
     Account,
     Addition,
@@ -77,7 +78,7 @@ def add(core: Core, device: DeviceKey, co_signature: bytes, key_package: bytes, 
 
 
 def _found(core: Core, key_package: bytes, at: policy.WelcomeAt, now: int) -> None:
-    relays = [policy.Relay(url, own_relay_key(core, url)) for url in core.own_relays()]
+    relays = [policy.Relay(url, siblings.relay_key(core, url)) for url in core.own_relays()]
     agreed = policy.account(core.identity.account, *relays)
     conversation = ConversationId(secrets.token_bytes(16))
     made, writes, welcome = key_packages.found(core, conversation, agreed, key_package)
@@ -86,14 +87,6 @@ def _found(core: Core, key_package: bytes, at: policy.WelcomeAt, now: int) -> No
     core.db.put_setting(siblings.GROUP, conversation)
     key_packages.leave_welcome(core, conversation, at, welcome)
     tell_contacts(core, None, now)
-
-
-def own_relay_key(core: Core, url: str) -> RelayKey:
-    """:raises NetworkError: ``network.never-reached``"""
-    key = core.db.value("SELECT key FROM relay WHERE url = ?", url)
-    if not isinstance(key, bytes):
-        raise NetworkError("network.never-reached", relay=url)
-    return RelayKey(key)
 
 
 def changed(core: Core, conversation: ConversationId, now: int) -> None:
@@ -157,10 +150,7 @@ def _late(core: Core, conversation: ConversationId, beside: key_packages.Beside,
 
 def _joined(core: Core, conversation: ConversationId, now: int) -> None:
     row = core.conversation(conversation)
-    core.db.execute(
-        "DELETE FROM addition WHERE conversation = ? AND device = ?", conversation, core.identity.device.key
-    )
-    besides.forget(core, conversation, core.identity.device.key)
+    besides.joined(core, conversation)
     if row.kind == policy.Kind.ACCOUNT:
         core.db.put_setting(siblings.GROUP, conversation)
     core.emit(events.ConversationChanged(conversation=conversation.hex(), state="joined"))
@@ -212,7 +202,7 @@ def look(core: Core, row: Conversation, now: int) -> list[DeviceKey]:
     missing = siblings.keys(core) - {member.device for member in members}
     ask = []
     for device in sorted(missing):
-        if not _is_mine_to_add(core, members, device):
+        if not standing_in.turn(core, row, members, device, now):
             continue
         known = core.db.first(Addition, "conversation = ? AND device = ?", row.conversation, device)
         if known is None:
@@ -228,14 +218,6 @@ def _patience(core: Core, row: Conversation, members: list[Member], removing: li
         return STRANGERS_WAIT + OTHERS_WAIT * row.own_leaf
     removers = {accounts.signer_of(core.identity.chain, accounts.Change.REMOVE, member.device) for member in gone}
     return 0 if core.identity.device.key in removers else OTHERS_WAIT * (1 + row.own_leaf)
-
-
-def _is_mine_to_add(core: Core, members: list[Member], device: DeviceKey) -> bool:
-    """One device asks and adds: the one that approved it, or else the smallest key among its siblings here."""
-    own = {member.device for member in members if member.account == core.identity.account}
-    own &= core.identity.chain.devices
-    approver = accounts.signer_of(core.identity.chain, accounts.Change.ADD, device)
-    return core.identity.device.key == (approver if approver in own else min(own, default=None))
 
 
 def _ask(core: Core, device: DeviceKey, conversations: list[ConversationId], now: int) -> None:
@@ -275,8 +257,11 @@ def tell_contacts(core: Core, people: set[AccountId] | None, now: int) -> None:
 # what siblings say ------------------------------------------------------------------------------------------------
 
 
-def heard(core: Core, row: Conversation, sender: Member, body: Sync, now: int) -> None:
-    """A sibling said something in the account's group; elsewhere it means nothing. :raises ContentError:"""
+def heard(core: Core, row: Conversation, sender: Member, body: Sync, *, sent_at: int, now: int) -> None:
+    """A sibling said something in the account's group; elsewhere it means nothing. :raises ContentError:
+
+    :param sent_at: by its clock, milliseconds since 1970
+    """
     if row.kind != policy.Kind.ACCOUNT or sender.account != core.identity.account:
         return
     said = syncing.parse(body)
@@ -289,6 +274,8 @@ def heard(core: Core, row: Conversation, sender: Member, body: Sync, now: int) -
     elif isinstance(said, syncing.Coming):
         if said.device == core.identity.device.key:
             history.coming(core, said, now)
+        else:
+            history.given_elsewhere(core, said, sent_at)
     elif isinstance(said, syncing.Shared):
         if said.device == core.identity.device.key:
             history.shared(core, said, now)
@@ -297,13 +284,13 @@ def heard(core: Core, row: Conversation, sender: Member, body: Sync, now: int) -
     elif isinstance(said, syncing.Contacts):
         for contact in said.contacts:
             _contact(core, contact, now)
+    elif isinstance(said, syncing.Lacking):
+        standing_in.heard_lacking(core, sender, said, now)
 
 
 def _give(core: Core, places: list[syncing.Place], now: int) -> None:
     """A KeyPackage for each of these conversations; the same one again if it was asked for before."""
-    url = core.own_relays()[0]
-    relay = policy.Relay(url, own_relay_key(core, url))
-    own = core.identity.device.key
+    relay, own = siblings.own_relay(core), core.identity.device.key
     found: list[syncing.Package] = []
     for place in places:
         conversation = ConversationId(place.conversation)
@@ -328,6 +315,8 @@ def _package(core: Core, given: Addition) -> syncing.Package:
 
 
 def _hand_over(core: Core, packages: list[syncing.Package], now: int) -> None:
+    if packages:
+        standing_in.given(core, now)
     for start in range(0, len(packages), syncing.PACKAGES_LIMIT):
         siblings.say(core, syncing.Packages(packages[start : start + syncing.PACKAGES_LIMIT]), now)
 
@@ -338,16 +327,12 @@ def _given(core: Core, sender: Member, said: syncing.Packages, now: int) -> None
         asked = core.db.first(Addition, "conversation = ? AND device = ?", conversation, sender.device)
         if asked is None:
             continue  # another sibling asked, or it is in
-        try:
-            key_packages.check(package.key_package, core.identity.chain, core.clock.wall(now))
-            if key_packages.device(package.key_package) != sender.device:
-                raise VerificationError("credential.forged")
-        except HanaError as error:
-            core.notice(events.Alarm(conversation=conversation.hex(), code=error.code), now, conversation)
+        if not standing_in.is_sound(core, package.key_package, sender, conversation, now):
             continue
         core.db.put(Addition(conversation, sender.device, package.key_package))
         besides.keep(core, conversation, sender.device, package.key)
-        commits.want(core, conversation, IntentKind.DEVICES, now)
+        wait = standing_in.patience(core, core.members(conversation), sender.device)
+        commits.want(core, conversation, IntentKind.DEVICES, now + wait)
 
 
 def _contact(core: Core, contact: syncing.Contact, now: int) -> None:

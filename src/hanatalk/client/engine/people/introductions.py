@@ -9,7 +9,7 @@ import secrets
 import msgspec
 
 from hanatalk.client import calls, events
-from hanatalk.client.engine.conversations import commits, key_packages
+from hanatalk.client.engine.conversations import commits, key_packages, siblings
 from hanatalk.client.engine.core import Core
 from hanatalk.client.engine.formats import accounts, content, policy
 from hanatalk.client.engine.messages import sending
@@ -74,7 +74,7 @@ def answer(core: Core, wanted: str, *, yes: bool, now: int) -> Introduction:
             _begin(core, row, now)
         else:
             url = core.own_relays()[0]
-            relay = policy.Relay(url, invites.relay_key(core, url))
+            relay = policy.Relay(url, siblings.relay_key(core, url))
             expires_at = core.clock.wall(now) + key_packages.SPARE_LIFETIME
             package = key_packages.make(core, relay, expires_at=expires_at, now=now)
             core.db.execute("UPDATE introduction SET ref = ? WHERE number = ?", package.ref, row.number)

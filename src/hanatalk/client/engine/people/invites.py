@@ -8,13 +8,22 @@ import msgspec
 
 from hanatalk import mls
 from hanatalk.client import events
-from hanatalk.client.engine.conversations import annexes, beginning, besides, commits, joining, key_packages, resync
+from hanatalk.client.engine.conversations import (
+    annexes,
+    beginning,
+    besides,
+    commits,
+    joining,
+    key_packages,
+    resync,
+    siblings,
+)
 from hanatalk.client.engine.core import DAY, Core
 from hanatalk.client.engine.formats import accounts, content, keys, links, policy, sealing
 from hanatalk.client.engine.messages import sending
 from hanatalk.client.engine.people import devices, linking
-from hanatalk.errors import ContentError, HanaError, NetworkError, StorageError, UsageError, VerificationError
-from hanatalk.ids import AccountId, ChannelId, ConversationId, RelayKey, TakeId, WriteToken
+from hanatalk.errors import ContentError, HanaError, StorageError, UsageError, VerificationError
+from hanatalk.ids import AccountId, ChannelId, ConversationId, TakeId, WriteToken
 from hanatalk.localdb.rows import (
     Acceptance,
     Channel,
@@ -61,14 +70,6 @@ def _packed(offer: Offer) -> bytes:
     return msgspec.msgpack.encode(msgspec.structs.astuple(offer)[: None if offer.relays else -1])
 
 
-def relay_key(core: Core, url: str) -> RelayKey:
-    """:raises NetworkError: ``network.never-reached``"""
-    key = core.db.value("SELECT key FROM relay WHERE url = ?", url)
-    if not isinstance(key, bytes):
-        raise NetworkError("network.never-reached", relay=url)
-    return RelayKey(key)
-
-
 def offer(core: Core, url: str, *, expires: int, now: int, leads_to: ConversationId | None = None) -> Invite:
     """Make an invite; usable once its offer is stored.
 
@@ -80,7 +81,7 @@ def offer(core: Core, url: str, *, expires: int, now: int, leads_to: Conversatio
     if not EXPIRES_LEAST <= expires <= EXPIRES_MOST:
         raise UsageError("invite.expiry", least=EXPIRES_LEAST, most=EXPIRES_MOST)
     with core.transaction():
-        relay = policy.Relay(url, relay_key(core, url))
+        relay = policy.Relay(url, siblings.relay_key(core, url))
         expires_at = core.clock.wall(now) + expires * 1000
         package = key_packages.make(core, relay, expires_at=expires_at, now=now)
         secret, write_token = secrets.token_bytes(32), WriteToken(secrets.token_bytes(32))
@@ -215,7 +216,7 @@ def found(core: Core, chain: accounts.Chain, key_package: bytes, now: int) -> Co
     """
     at = key_packages.check(key_package, chain, core.clock.wall(now))
     url = core.own_relays()[0]
-    relay = policy.Relay(url, relay_key(core, url))
+    relay = policy.Relay(url, siblings.relay_key(core, url))
     agreed = policy.direct([core.identity.account, chain.account], relay, *_fallbacks(core, relay))
     return _found(core, agreed, key_package, at, now)
 
@@ -275,7 +276,7 @@ def _welcomed(core: Core, package: KeyPackage, channel: Channel, body: bytes, no
         staged = mls.welcome_stage(enclosed.welcome, core.db.mls_rows(package.ref), ratchet_tree=enclosed.tree)
         agreed = policy.parse(staged.extensions)
         _check_introduced(core, package, chain=accounts.verify_chain(enclosed.chain), agreed=agreed)
-        beside = besides.of_welcome(core, ConversationId(staged.group_id), package.key_package, enclosed)
+        beside = besides.of_welcome(core, ConversationId(staged.group_id), package, enclosed)
         if agreed.kind is policy.Kind.GROUP:
             joining.join(core, package, enclosed, staged, agreed, now)
             devices.welcomed(core, ConversationId(staged.group_id), enclosed, beside, now)

@@ -187,7 +187,7 @@ def begin(core: Core, *, language: str, now: int) -> Linking:
         code = LinkCode(
             1,
             url,
-            devices.own_relay_key(core, url),
+            siblings.relay_key(core, url),
             secrets.token_bytes(32),
             core.identity.device.key,
             link_codes.commitment(nonce),
@@ -478,13 +478,12 @@ def _say(core: Core, code: LinkCode, said: Said) -> None:
 
 
 def give_up(core: Core, now: int) -> None:
-    """Codes that nobody used in time are forgotten."""
+    """Codes that nobody used in time are forgotten; those to which this side said yes as late as the KeyPackage."""
     at = core.clock.wall(now)
     for setting, state in ((LINKING, linking(core)), (APPROVING, approving(core))):
-        if state is None or (isinstance(state, Linking) and state.consented):
+        if state is None or (isinstance(state, Approving) and state.adding):
             continue
-        if isinstance(state, Approving) and state.adding:
-            continue
-        if _code(state).expires_at * 1000 + LIFETIME < at:
+        agreed = state.consented if isinstance(state, Linking) else state.confirmed
+        if _code(state).expires_at * 1000 + (KEY_PACKAGE_LIFETIME if agreed else LIFETIME) < at:
             core.db.execute("DELETE FROM setting WHERE key = ?", setting)
             _close(core)
