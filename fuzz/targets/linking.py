@@ -173,6 +173,7 @@ def _things_said() -> Iterator[bytes]:
     reference = references.Reference(b"s" * 32, place, b"d" * 32, 1000, "application/x-hana-bundle", "bundle")
     yield msgspec.msgpack.encode(syncing.Shared(NEW.key, b"b" * 16, reference))
     yield msgspec.msgpack.encode(syncing.Taken(b"b" * 16))
+    yield msgspec.msgpack.encode(syncing.Lacking([syncing.Package(b"c" * 16, b"key package", b"k" * 32)]))
     yield msgspec.msgpack.encode([99, "later"])
 
 

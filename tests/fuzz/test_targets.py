@@ -56,6 +56,7 @@ WITHOUT = {
     "client.engine.conversations.membership": "chains, by accounts.verify_chain",
     "client.engine.conversations.moving": "own settings in the authenticated database",
     "client.engine.messages.recovery": "own rows of the authenticated database",
+    "client.engine.people.standing_in": "KeyPackages, by key_packages.check; own ones",
     "client.engine.people.roll": "chains and codes that were verified before they were stored",
     "client.engine.seen.views": "what the person typed, looked up; see command-line",
     "client.engine.conversations.welcoming": "KeyPackages that were inspected before they were stored",

@@ -4,8 +4,6 @@
 Nobody elects anybody. Everyone waits for its turn; whoever comes first commits, and the others see that it is done.
 """
 
-import msgspec
-
 from hanatalk import mls
 from hanatalk.client import events
 from hanatalk.client.engine.conversations import besides, commits, history, key_packages, resync, siblings
@@ -19,11 +17,9 @@ TURN = 3_600_000  # milliseconds that each device leaves to those whose turn com
 PATIENCE = 60_000  # milliseconds per place that who stands in leaves to the others, once the KeyPackage came
 LACKING = 2 * TURN  # milliseconds after giving a KeyPackage, before the new device says that it was not added
 SLOWER = 4  # times as long before it says so again
-KNOWN = "devices-since"  # setting: when this device learnt of each sibling
+KNOWN = "device-since "  # setting, with a sibling's key: when this device learnt of it
 GIVEN = "packages-given"  # setting: when this device gave siblings KeyPackages last
 KEY_PACKAGE_LIFETIME = 30 * DAY
-
-Since = dict[bytes, int]
 
 
 def turn(core: Core, row: Conversation, members: list[Member], device: DeviceKey, now: int) -> bool:
@@ -54,12 +50,11 @@ def _place(core: Core, members: list[Member], device: DeviceKey) -> int | None:
 
 def _since(core: Core, device: DeviceKey, now: int) -> int:
     """When this device learnt of a sibling; at the first look that is now."""
-    raw = core.db.setting(KNOWN)
-    known = msgspec.msgpack.decode(raw, type=Since) if raw is not None else {}
-    if device not in known:
-        known = {each: at for each, at in known.items() if each in core.identity.chain.devices} | {device: now}
-        core.db.put_setting(KNOWN, msgspec.msgpack.encode(known))
-    return known[device]
+    known = core.db.setting(KNOWN + device.hex())
+    if known is None:
+        core.db.put_setting(KNOWN + device.hex(), now.to_bytes(8))
+        return now
+    return int.from_bytes(known)
 
 
 def given(core: Core, now: int) -> None:
